@@ -1,0 +1,153 @@
+"""The records that everything else speaks in: what an operator means, which samples it has, what a case is."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .draws import AUTO, Draw, values
+from .rules import EXACT, Rule
+
+__all__ = ["Case", "Operator", "Sample", "Source", "TensorSpec", "Verdict", "const", "tensor"]
+
+
+class Verdict(str, enum.Enum):
+    """What came of a case: a closed set. Only ``PASS`` counts for a tier."""
+
+    PASS = "pass"
+    INACCURATE = "inaccurate"
+    WRONG = "wrong"
+    UNSUPPORTED = "unsupported"
+    ERROR = "error"
+    CRASH = "crash"
+    TIMEOUT = "timeout"
+    OUT_OF_MEMORY = "out-of-memory"
+    FLAKY = "flaky"
+    NOT_RUN = "not-run"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Source(str, enum.Enum):
+    """Where a case comes from."""
+
+    OPERATOR = "operator"
+    MODEL = "model"
+    BLOCK = "block"
+    END_TO_END = "end-to-end"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """An input: its shape, the recipe for its values, its dtype (None: the dtype under test) and whether the
+    model holds it as an initializer."""
+
+    shape: tuple[int, ...]
+    draw: Draw = AUTO
+    dtype: str | None = None
+    constant: bool = False
+
+
+def tensor(*shape: int, draw: Draw = AUTO, dtype: str | None = None, constant: bool = False) -> TensorSpec:
+    """An input of the given shape: ``tensor(2, 3)``, ``tensor()`` for a scalar."""
+    return TensorSpec(shape, draw, dtype, constant)
+
+
+def const(items: Sequence[Any] | int | float | str | bool, dtype: str | None = "int64") -> TensorSpec:
+    """A literal initializer, one-dimensional for a list and a scalar otherwise: axes, shapes, limits."""
+    if isinstance(items, (int, float, str, bool)):
+        return TensorSpec((), values(items), dtype, constant=True)
+    return TensorSpec((len(items),), values(*items), dtype, constant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One way of using an operator; crossed with dtypes it becomes cases.
+
+    ``inputs``: in the schema's order, None for an optional input left out.
+    ``attributes``: as the schema names them; defaults left out stay out of the model. Values: int, float, str,
+    lists of these, an ``onnx.TensorProto`` or an ``onnx.GraphProto``.
+    ``outputs``: how many outputs are asked for, or for each one whether it is.
+    ``dtypes``: the dtypes under test for this sample (None: all of the operator's).
+    ``opset``: write the model at this opset rather than at the suite's.
+    ``again``: further input sets for the same prepared model; where their shapes differ from ``inputs``, the
+    model declares those dimensions symbolic. Initializers are the same in all sets.
+    ``exact``: the result is exact in any order of evaluation (small integers), whatever the rule says.
+    ``refuse``: why the model is invalid; the backend must then refuse it rather than compute something.
+    ``tags``: any of "special", "empty", "large", "dynamic", "scalar", …; shown, filtered, and used by the grade.
+    """
+
+    name: str
+    inputs: tuple[TensorSpec | None, ...]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    outputs: int | tuple[bool, ...] = 1
+    dtypes: tuple[str, ...] | None = None
+    opset: int | None = None
+    again: tuple[tuple[TensorSpec | None, ...], ...] = ()
+    exact: bool = False
+    refuse: str = ""
+    tags: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """An entry of the catalogue.
+
+    ``meaning``: the definition, on torch tensors and generic in dtype and device. Inputs come by position (None
+    where left out), attributes by keyword with the schema's defaults filled in; if it has parameters named
+    ``opset`` (the model's opset), ``n_outputs`` (how many outputs the node has) or ``dtypes`` (the outputs' ONNX
+    type names), these are given too. Returns a tensor or a tuple of tensors. None: the operator is not tensor
+    arithmetic, and ONNX's own reference evaluator is the oracle.
+    ``rule``: the accuracy rule, or one for each output.
+    ``samples``: yields the samples.
+    ``dtypes``: the dtypes under test (None: all numeric and bool ones that the schema allows for the type
+    variable of the first input).
+    ``variable``: the schema's type variable that the dtype under test stands for (None: the first input's).
+    ``family``: filled in by the catalogue from the module.
+    """
+
+    name: str
+    meaning: Callable[..., Any] | None
+    rule: Rule | tuple[Rule, ...]
+    samples: Callable[[], Iterable[Sample]]
+    dtypes: tuple[str, ...] | None = None
+    variable: str | None = None
+    domain: str = ""
+    family: str = ""
+
+    def rule_for(self, output: int) -> Rule:
+        """The rule of the output at this position."""
+        if isinstance(self.rule, tuple):
+            return self.rule[output] if output < len(self.rule) else EXACT
+        return self.rule
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One entry of the plan: the denominator consists of these.
+
+    ``id`` is readable and stable, ``digest`` a hash of the content (the model and the recipes of its inputs).
+    ``tags``: from the sample, and "refuse" for a model that must be refused.
+    ``occurrences``: for cases from models, the positions in each model's node list where this case stands.
+    ``index``: for operator cases the sample's position, for model cases and blocks the first node's position;
+    with ``operator``, ``dtype`` and ``model`` it leads back to the content.
+    """
+
+    id: str
+    operator: str
+    domain: str
+    opset: int
+    dtype: str
+    source: Source
+    family: str
+    digest: str
+    index: int = 0
+    model: str | None = None
+    tags: frozenset[str] = frozenset()
+    occurrences: Mapping[str, tuple[int, ...]] = field(default_factory=dict)

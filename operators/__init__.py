@@ -1,0 +1,36 @@
+"""The catalogue: what each ONNX operator means, how accurate it must be, and how it is exercised.
+
+One module an operator family, listed here by hand. To add an operator, write an `Operator` entry in its
+family's ``OPERATORS``; docs/adding-an-operator.md walks through one.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from conformance.spec import Operator
+
+__all__ = ["FAMILIES", "catalogue"]
+
+FAMILIES = ("arithmetic",)
+
+
+@functools.cache
+def catalogue() -> Mapping[tuple[str, str], Operator]:
+    """Every operator of the suite by (domain, name), in the order of the families.
+
+    Raises ``ValueError`` where two entries share a name.
+    """
+    entries: dict[tuple[str, str], Operator] = {}
+    for family in FAMILIES:
+        module = importlib.import_module(f"{__name__}.{family}")
+        for operator in module.OPERATORS:
+            key = (operator.domain, operator.name)
+            if key in entries:
+                raise ValueError(f"{operator.name} is defined twice: {entries[key].family} and {family}")
+            entries[key] = replace(operator, family=family)
+    return MappingProxyType(entries)
