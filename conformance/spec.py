@@ -80,6 +80,8 @@ class Sample:
     model declares those dimensions symbolic. Initializers are the same in all sets.
     ``exact``: the result is exact in any order of evaluation (small integers), whatever the rule says.
     ``refuse``: why the model is invalid; the backend must then refuse it rather than compute something.
+    ``model``: for operators that cannot stand alone (sequences, optionals): gives, for a dtype and an opset, the
+    ``onnx.ModelProto`` whose inputs are ``inputs`` in order.
     ``tags``: any of "special", "empty", "large", "dynamic", "scalar", …; shown, filtered, and used by the grade.
     """
 
@@ -92,6 +94,7 @@ class Sample:
     again: tuple[tuple[TensorSpec | None, ...], ...] = ()
     exact: bool = False
     refuse: str = ""
+    model: Callable[[str, int], Any] | None = None
     tags: frozenset[str] = frozenset()
 
 

@@ -1,0 +1,307 @@
+"""Single-operator models: built from a catalogue sample, or looked at one node at a time."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from .draws import draw
+from .dtypes import BOOL, FLOATS, INTEGERS, dtype_of, lookup
+from .spec import Operator, Sample, TensorSpec
+
+__all__ = [
+    "Content",
+    "Node",
+    "attributes_of",
+    "build",
+    "dtypes_of",
+    "nodes_of",
+    "proto_of",
+    "schema_of",
+    "to_tensor_proto",
+    "value_types",
+]
+
+_PLAIN = FLOATS + INTEGERS + BOOL
+_TYPE_NAMES = {"float": "float32", "double": "float64"}
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a case consists of when it is carried out: a model and one or more input sets by input name."""
+
+    model: onnx.ModelProto
+    feeds: tuple[Mapping[str, np.ndarray], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node with what it takes to evaluate it: attributes with the schema's defaults filled in."""
+
+    name: str
+    operator: str
+    domain: str
+    opset: int
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any]
+    dtypes: tuple[
+        str, ...
+    ]  # of the outputs, as declared; "" where an output is left out or has no tensor type
+
+
+@functools.cache
+def schema_of(operator: str, opset: int, domain: str = "") -> Any:
+    """The ``onnx.defs.OpSchema`` in force at this opset, or None where the operator does not exist yet."""
+    if not onnx.defs.has(operator, domain):
+        return None
+    try:
+        return onnx.defs.get_schema(operator, opset, domain)
+    except onnx.defs.SchemaError:
+        return None
+
+
+def _type_name(text: str) -> str:
+    inner = text[len("tensor(") : -1] if text.startswith("tensor(") else ""
+    return _TYPE_NAMES.get(inner, inner)
+
+
+@functools.cache
+def _allowed(operator: str, opset: int, domain: str, variable: str | None) -> tuple[str, ...]:
+    schema = schema_of(operator, opset, domain)
+    if variable is None:
+        formal = schema.inputs[0] if schema.inputs else schema.outputs[0]
+        variable = formal.type_str
+    for constraint in schema.type_constraints:
+        if constraint.type_param_str == variable:
+            return tuple(_type_name(t) for t in constraint.allowed_type_strs)
+    return (_type_name(variable),)
+
+
+def dtypes_of(operator: Operator, sample: Sample, opset: int) -> tuple[str, ...]:
+    """The dtypes under test of one sample: what the entry and the sample name, less what the schema at this
+    opset does not allow (an entry serves all opsets, and types were added over time)."""
+    allowed = _allowed(operator.name, opset, operator.domain, operator.variable)
+    wanted = sample.dtypes or operator.dtypes or tuple(d for d in _PLAIN if d in allowed)
+    if sample.refuse:
+        return tuple(wanted)
+    return tuple(d for d in wanted if d in allowed)
+
+
+def to_tensor_proto(array: np.ndarray, name: str) -> TensorProto:
+    """An initializer with raw bytes (strings as string data)."""
+    dtype = lookup(dtype_of(array))
+    if dtype.kind == "string":
+        return helper.make_tensor(name, dtype.onnx, array.shape, [str(s).encode() for s in array.flat])
+    if dtype.name in ("int4", "uint4"):
+        return onnx.numpy_helper.from_array(array, name)
+    proto = TensorProto(name=name, data_type=dtype.onnx, dims=array.shape)
+    proto.raw_data = np.ascontiguousarray(array).tobytes()
+    return proto
+
+
+def _input_names(schema: Any, count: int) -> list[str]:
+    formal = [i.name for i in schema.inputs] if schema is not None else []
+    names: list[str] = []
+    for i in range(count):
+        if i < len(formal) and not (i == len(formal) - 1 and count > len(formal)):
+            names.append(formal[i])
+        else:
+            names.append(f"{formal[-1] if formal else 'input'}_{i}")
+    return names
+
+
+def _dims(spec: TensorSpec, others: Sequence[TensorSpec | None], name: str) -> list[int | str]:
+    """The declared shape: symbolic where the input sets differ. A rank never changes."""
+    shapes = [spec.shape, *(o.shape for o in others if o is not None)]
+    return [d if all(s[axis] == d for s in shapes) else f"{name}_{axis}" for axis, d in enumerate(spec.shape)]
+
+
+def build(operator: Operator, sample: Sample, dtype: str, opset: int, key: str) -> Content:
+    """The single-operator model of a sample and its input sets.
+
+    ``key`` (the seed and the case's id) names the draws. The model is at ``opset`` with the lowest IR version
+    that has it; outputs carry the element types that ONNX's inference finds.
+    """
+    if sample.model is not None:
+        model = sample.model(dtype, opset)
+        names = [i.name for i in model.graph.input]
+        sets = (sample.inputs, *sample.again)
+        return Content(
+            model,
+            tuple(
+                {n: _values(s, dtype, f"{key}/{n}/{k}") for n, s in zip(names, specs, strict=True) if s}
+                for k, specs in enumerate(sets)
+            ),
+        )
+    schema = schema_of(operator.name, opset, operator.domain)
+    names = _input_names(schema, len(sample.inputs))
+    inputs, initializers, feed_names = [], [], []
+    for position, (name, spec) in enumerate(zip(names, sample.inputs, strict=True)):
+        if spec is None:
+            names[position] = ""
+        elif spec.constant:
+            initializers.append(to_tensor_proto(_values(spec, dtype, f"{key}/{name}"), name))
+        else:
+            dims = _dims(spec, [s[position] for s in sample.again], name)
+            inputs.append(helper.make_tensor_value_info(name, lookup(spec.dtype or dtype).onnx, dims))
+            feed_names.append((name, position))
+    wanted = (True,) * sample.outputs if isinstance(sample.outputs, int) else sample.outputs
+    formal = [o.name for o in schema.outputs] if schema is not None else []
+    taken = set(names)
+    outputs = []
+    for i, want in enumerate(wanted):
+        name = formal[i] if i < len(formal) and not (len(wanted) > len(formal)) else f"output_{i}"
+        outputs.append((f"{name}_out" if name in taken else name) if want else "")
+    node = helper.make_node(
+        operator.name,
+        names,
+        outputs,
+        name=f"{operator.name}_0",
+        domain=operator.domain,
+        **{k: v for k, v in sample.attributes.items() if not _is_empty_list(v)},
+    )
+    for k, v in sample.attributes.items():
+        if _is_empty_list(v):
+            node.attribute.append(helper.make_attribute(k, v, attr_type=schema.attributes[k].type.value))
+    graph = helper.make_graph(
+        [node],
+        "case",
+        inputs,
+        [onnx.ValueInfoProto(name=o) for o in outputs if o],
+        initializers,
+    )
+    model = _model(graph, opset, operator.domain)
+    _declare_outputs(model, dtype, strict=not sample.refuse)
+    sets = (sample.inputs, *sample.again)
+    feeds = []
+    for k, specs in enumerate(sets):
+        feed = {}
+        for name, position in feed_names:
+            spec = specs[position]
+            assert spec is not None, f"{operator.name}/{sample.name}: an input set leaves out {name}"
+            feed[name] = _values(spec, dtype, f"{key}/{name}" if k == 0 else f"{key}/{name}/{k}")
+        feeds.append(feed)
+    return Content(model, tuple(feeds))
+
+
+def _is_empty_list(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and not value
+
+
+def _values(spec: TensorSpec, dtype: str, key: str) -> np.ndarray:
+    return draw(spec.draw, spec.shape, spec.dtype or dtype, key)
+
+
+def _model(graph: onnx.GraphProto, opset: int, domain: str) -> onnx.ModelProto:
+    imports = [helper.make_opsetid("", opset)]
+    if domain:
+        imports.append(
+            helper.make_opsetid(domain, onnx.defs.onnx_ml_opset_version() if domain == "ai.onnx.ml" else 1)
+        )
+    return helper.make_model(
+        graph,
+        producer_name="conformance",
+        opset_imports=imports,
+        ir_version=helper.find_min_ir_version_for(imports, ignore_unknown=True),
+    )
+
+
+def _declare_outputs(model: onnx.ModelProto, dtype: str, *, strict: bool) -> None:
+    """Give the outputs the types that inference finds; a model that is to be refused may have none to find."""
+    try:
+        inferred = onnx.shape_inference.infer_shapes(model, strict_mode=strict, data_prop=True).graph.output
+    except onnx.shape_inference.InferenceError:
+        if strict:
+            raise
+        inferred = model.graph.output
+    for mine, found in zip(model.graph.output, inferred, strict=True):
+        kind = found.type.WhichOneof("value")
+        if kind is not None and (kind != "tensor_type" or found.type.tensor_type.elem_type):
+            mine.type.CopyFrom(found.type)
+        else:
+            mine.CopyFrom(helper.make_tensor_value_info(mine.name, lookup(dtype).onnx, None))
+
+
+def value_types(graph: onnx.GraphProto) -> dict[str, tuple[str, tuple[int, ...] | None]]:
+    """The declared dtype of every value of a graph by name, with its shape where that is static."""
+    types: dict[str, tuple[str, tuple[int, ...] | None]] = {}
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        tensor = value.type.tensor_type
+        if not tensor.elem_type:
+            continue
+        dims: tuple[int, ...] | None = None
+        if tensor.HasField("shape") and all(d.HasField("dim_value") for d in tensor.shape.dim):
+            dims = tuple(d.dim_value for d in tensor.shape.dim)
+        types[value.name] = (lookup_name(tensor.elem_type), dims)
+    for initializer in graph.initializer:
+        types[initializer.name] = (lookup_name(initializer.data_type), tuple(initializer.dims))
+    return types
+
+
+def lookup_name(elem_type: int) -> str:
+    """The name of an element type, "" for one that the table does not have."""
+    from .dtypes import from_onnx
+
+    try:
+        return from_onnx(elem_type).name
+    except KeyError:
+        return ""
+
+
+@functools.cache
+def _defaults(operator: str, opset: int, domain: str) -> Mapping[str, Any]:
+    schema = schema_of(operator, opset, domain)
+    if schema is None:
+        return {}
+    found = {}
+    for name, attribute in schema.attributes.items():
+        if attribute.default_value.type != onnx.AttributeProto.UNDEFINED:
+            found[name] = _plain(helper.get_attribute_value(attribute.default_value))
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, (str, int, float, onnx.TensorProto, onnx.GraphProto)):
+        return value
+    if hasattr(value, "__iter__"):
+        return [_plain(v) for v in value]
+    return value
+
+
+def attributes_of(node: onnx.NodeProto, opset: int) -> dict[str, Any]:
+    """A node's attributes as Python values, the schema's defaults filled in."""
+    own = {a.name: _plain(helper.get_attribute_value(a)) for a in node.attribute}
+    return {**_defaults(node.op_type, opset, node.domain), **own}
+
+
+def nodes_of(model: onnx.ModelProto) -> list[Node]:
+    """The nodes of a model's graph in their (topological) order."""
+    opsets = {o.domain: o.version for o in model.opset_import}
+    types = value_types(model.graph)
+    return [
+        Node(
+            node.name,
+            node.op_type,
+            node.domain,
+            opsets.get(node.domain, 1),
+            tuple(node.input),
+            tuple(node.output),
+            attributes_of(node, opsets.get(node.domain, 1)),
+            tuple(types.get(o, ("", None))[0] for o in node.output),
+        )
+        for node in model.graph.node
+    ]
+
+
+def proto_of(model: onnx.ModelProto, index: int) -> onnx.NodeProto:
+    """The node at a position, as stored."""
+    return model.graph.node[index]
