@@ -1,0 +1,381 @@
+"""A run folder as records: what was planned, what came of it, on which backend. Reads and checks; judges nothing.
+
+The plan is the denominator. A planned case without a line in results.jsonl gets the verdict ``not-run`` here,
+so that whoever iterates over ``RunFolder.results`` iterates over what was planned.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from .errors import UsageError
+from .spec import Source, Verdict
+
+__all__ = [
+    "CERTIFICATE",
+    "FORMAT",
+    "PLAN",
+    "REPEATS",
+    "RESULTS",
+    "RUN",
+    "Plan",
+    "PlannedCase",
+    "PlannedModel",
+    "PlannedNode",
+    "PlannedOperator",
+    "Result",
+    "RunFolder",
+    "parse_run",
+    "read_run",
+]
+
+FORMAT = 1
+RUN, PLAN, RESULTS, CERTIFICATE = "run.json", "plan.json", "results.jsonl", "certificate.json"
+REPEATS = ("identical", "differs", "not-repeated")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCase:
+    """An entry of the plan. ``occurrences``: the positions in each model's node list where the case stands."""
+
+    case: str
+    operator: str
+    domain: str
+    opset: int
+    dtype: str
+    source: Source
+    family: str
+    model: str | None = None
+    tags: frozenset[str] = frozenset()
+    occurrences: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedNode:
+    """A node of a reference model and the case that judges it (shared by identical nodes)."""
+
+    name: str
+    operator: str
+    case: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedModel:
+    """A reference model: nodes in execution order, ids of its block cases and of its end-to-end case."""
+
+    name: str
+    domain: str
+    nodes: tuple[PlannedNode, ...]
+    blocks: tuple[str, ...] = ()
+    end_to_end: str | None = None
+    parameters: int = 0
+
+    @property
+    def cases(self) -> tuple[str, ...]:
+        """Every case that the model needs, each once: nodes, blocks, end to end."""
+        ids = [node.case for node in self.nodes] + list(self.blocks)
+        if self.end_to_end is not None:
+            ids.append(self.end_to_end)
+        return tuple(dict.fromkeys(ids))
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedOperator:
+    """An operator of the catalogue. ``rule``: the name of its accuracy rule. ``weight``: as the plan printed it,
+    for display; the grade computes the exact one from the models' nodes."""
+
+    operator: str
+    domain: str
+    family: str
+    rule: str = ""
+    core: bool = False
+    common: bool = False
+    weight: float = 0.0
+    required_dtypes: tuple[str, ...] = ()
+    quantised: bool = False
+    extension: bool = False
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """(domain, name)."""
+        return (self.domain, self.operator)
+
+    @property
+    def label(self) -> str:
+        """``Conv``, or ``com.example.Conv`` outside the default domain."""
+        return f"{self.domain}.{self.operator}" if self.domain else self.operator
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """plan.json. ``complete``: nothing was filtered out, so that a certificate can be given."""
+
+    suite: Mapping[str, Any]
+    cases: Mapping[str, PlannedCase]
+    models: tuple[PlannedModel, ...]
+    operators: tuple[PlannedOperator, ...]
+
+    @property
+    def complete(self) -> bool:
+        return self.suite.get("complete") is True
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a case: the last line about it in results.jsonl, or ``not-run`` where there is none."""
+
+    case: str
+    verdict: Verdict
+    message: str = ""
+    error: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    repeat: str = "not-repeated"
+    log: str = ""
+    after: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        return self.verdict is Verdict.PASS
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """A whole run. ``run``: run.json as it is. ``results``: one for each planned case, in the plan's order.
+    ``path``: where it was read from; None for one that was never on disk."""
+
+    run: Mapping[str, Any]
+    plan: Plan
+    results: Mapping[str, Result]
+    path: Path | None = None
+
+    @property
+    def suite(self) -> Mapping[str, Any]:
+        """The suite's name, version, digest, opset and seed."""
+        return self.plan.suite
+
+    @property
+    def backend(self) -> Mapping[str, Any]:
+        """What the backend said of itself."""
+        backend: Mapping[str, Any] = self.run["backend"]
+        return backend
+
+
+def read_run(folder: Path | str) -> RunFolder:
+    """Read and check run.json, plan.json and results.jsonl.
+
+    Of several lines about a case the last one counts (a resumed run repeats the cases that were in flight). A
+    last line that was cut off in the middle, as a killed run leaves it, is not evidence: its case has not run.
+    Raises `UsageError`, one line with file and line, for anything missing or malformed.
+    """
+    folder = Path(folder)
+    texts = {}
+    for name in (RUN, PLAN, RESULTS):
+        try:
+            # A killed run may have cut its last line inside a character.
+            texts[name] = (folder / name).read_text("utf-8", "replace" if name == RESULTS else "strict")
+        except FileNotFoundError:
+            if name == RESULTS and PLAN in texts:
+                texts[name] = ""  # stopped before the first verdict
+                continue
+            reason = "no such folder" if not folder.is_dir() else f"{name} is missing"
+            raise UsageError(f"{folder} is not a run folder: {reason}") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{folder / name}: cannot be read: {error}") from None
+    return parse_run(texts[RUN], texts[PLAN], texts[RESULTS], folder)
+
+
+def parse_run(run: str, plan: str, results: str, path: Path | None = None) -> RunFolder:
+    """The same from the three files' texts; ``path`` only names them in messages."""
+    base = path if path is not None else Path()
+    header = _document(run, base / RUN)
+    planned = _plan(_document(plan, base / PLAN), base / PLAN)
+    try:
+        backend = header["backend"]
+        if not isinstance(backend, dict) or not isinstance(header["suite"], dict):
+            raise TypeError("'backend' and 'suite' must be objects")
+        for key in ("version", "digest"):
+            mine, other = header["suite"].get(key), planned.suite.get(key)
+            if mine != other:
+                raise ValueError(f"suite {key} is {mine!r}, but {PLAN} has {other!r}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"{base / RUN}: {_reason(error)}") from None
+    found = _results(results, planned, base / RESULTS)
+    filled = {
+        case: found.get(case) or Result(case, Verdict.NOT_RUN, "no verdict was recorded") for case in planned.cases
+    }
+    return RunFolder(MappingProxyType(header), planned, MappingProxyType(filled), path)
+
+
+def _reason(error: Exception) -> str:
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
+
+
+def _document(text: str, file: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        line = error.lineno if isinstance(error, json.JSONDecodeError) else 1
+        raise UsageError(f"{file}:{line}: not JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise UsageError(f"{file}: expected an object, found {type(data).__name__}")
+    if data.get("format") != FORMAT:
+        raise UsageError(f"{file}: format {data.get('format')!r} is not {FORMAT}, the one that is read here")
+    return data
+
+
+def _typed(data: Mapping[str, Any], key: str, kind: type[T], *default: T) -> T:
+    """``data[key]``, checked; a bool is not an int here. Raises ``KeyError`` or ``TypeError``."""
+    value = data.get(key, default[0]) if default else data[key]
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise TypeError(f"{key!r} must be {kind.__name__}, not {value!r}")
+    return value
+
+
+def _number(data: Mapping[str, Any], key: str) -> float:
+    value = data.get(key, 0.0)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{key!r} must be a number, not {value!r}")
+    return float(value)
+
+
+def _texts(data: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    value = data.get(key) or []
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise TypeError(f"{key!r} must be a list of strings, not {value!r}")
+    return tuple(value)
+
+
+def _optional(data: Mapping[str, Any], key: str) -> str | None:
+    return None if data.get(key) is None else _typed(data, key, str)
+
+
+def _case(data: Mapping[str, Any]) -> PlannedCase:
+    occurrences = data.get("occurrences") or {}
+    return PlannedCase(
+        case=_typed(data, "case", str),
+        operator=_typed(data, "operator", str),
+        domain=_typed(data, "domain", str, ""),
+        opset=_typed(data, "opset", int),
+        dtype=_typed(data, "dtype", str),
+        source=Source(_typed(data, "source", str)),
+        family=_typed(data, "family", str),
+        model=_optional(data, "model"),
+        tags=frozenset(_texts(data, "tags")),
+        occurrences=MappingProxyType({m: tuple(int(i) for i in at) for m, at in occurrences.items()}),
+    )
+
+
+def _node(data: Mapping[str, Any]) -> PlannedNode:
+    return PlannedNode(_typed(data, "name", str), _typed(data, "operator", str), _typed(data, "case", str))
+
+
+def _model(data: Mapping[str, Any]) -> PlannedModel:
+    return PlannedModel(
+        name=_typed(data, "name", str),
+        domain=_typed(data, "domain", str),
+        nodes=tuple(_node(node) for node in _typed(data, "nodes", list)),
+        blocks=_texts(data, "blocks"),
+        end_to_end=_optional(data, "end_to_end"),
+        parameters=_typed(data, "parameters", int, 0),
+    )
+
+
+def _operator(data: Mapping[str, Any]) -> PlannedOperator:
+    return PlannedOperator(
+        operator=_typed(data, "operator", str),
+        domain=_typed(data, "domain", str, ""),
+        family=_typed(data, "family", str),
+        rule=_typed(data, "rule", str, ""),
+        core=_typed(data, "core", bool, False),
+        common=_typed(data, "common", bool, False),
+        weight=_number(data, "weight"),
+        required_dtypes=_texts(data, "required_dtypes"),
+        quantised=_typed(data, "quantised", bool, False),
+        extension=_typed(data, "extension", bool, False),
+    )
+
+
+def _entries(data: Mapping[str, Any], key: str, parse: Callable[[Mapping[str, Any]], T], file: Path) -> list[T]:
+    if not isinstance(data.get(key), list):
+        raise UsageError(f"{file}: {key!r} must be a list")
+    out = []
+    for position, entry in enumerate(data[key]):
+        try:
+            if not isinstance(entry, dict):
+                raise TypeError(f"expected an object, found {type(entry).__name__}")
+            out.append(parse(entry))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"{file}: {key}[{position}]: {_reason(error)}") from None
+    return out
+
+
+def _unique(items: list[T], name: Callable[[T], Any], what: str, file: Path) -> dict[Any, T]:
+    out: dict[Any, T] = {}
+    for item in items:
+        if name(item) in out:
+            raise UsageError(f"{file}: {what} {name(item)!r} is planned twice")
+        out[name(item)] = item
+    return out
+
+
+def _plan(data: Mapping[str, Any], file: Path) -> Plan:
+    if not isinstance(data.get("suite"), dict):
+        raise UsageError(f"{file}: 'suite' must be an object")
+    cases = _unique(_entries(data, "cases", _case, file), lambda c: c.case, "case", file)
+    models = _unique(_entries(data, "models", _model, file), lambda m: m.name, "model", file)
+    operators = _unique(_entries(data, "operators", _operator, file), lambda o: o.key, "operator", file)
+    plan = Plan(data["suite"], MappingProxyType(cases), tuple(models.values()), tuple(operators.values()))
+    if plan.complete:  # a filtered plan keeps the models' node lists, but not all their cases
+        for model in plan.models:
+            missing = next((case for case in model.cases if case not in plan.cases), None)
+            if missing is not None:
+                raise UsageError(f"{file}: model {model.name!r} names case {missing!r}, which is not planned")
+    return plan
+
+
+def _result(data: Mapping[str, Any]) -> Result:
+    repeat = _typed(data, "repeat", str, "not-repeated")
+    if repeat not in REPEATS:
+        raise ValueError(f"'repeat' must be one of {', '.join(REPEATS)}, not {repeat!r}")
+    error: dict[str, Any] = {}
+    return Result(
+        case=_typed(data, "case", str),
+        verdict=Verdict(_typed(data, "verdict", str)),
+        message=_typed(data, "message", str, ""),
+        error=MappingProxyType(_typed(data, "error", dict, error)),
+        seconds=_number(data, "seconds"),
+        repeat=repeat,
+        log=_optional(data, "log") or "",
+        after=_optional(data, "after"),
+    )
+
+
+def _results(text: str, plan: Plan, file: Path) -> dict[str, Result]:
+    found: dict[str, Result] = {}
+    lines = text.split("\n")
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            data = json.loads(line)
+        except ValueError as error:
+            if number == len(lines):  # no line end: cut off while it was written
+                break
+            raise UsageError(f"{file}:{number}: not JSON: {error}") from None
+        try:
+            if not isinstance(data, dict):
+                raise TypeError(f"expected an object, found {type(data).__name__}")
+            result = _result(data)
+            if result.case not in plan.cases:
+                raise ValueError(f"case {result.case!r} is not in {PLAN}")
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"{file}:{number}: {_reason(error)}") from None
+        found[result.case] = result
+    return found
