@@ -1,0 +1,231 @@
+"""A planned case made ready to run: its model on disk, its inputs, and what is expected of it."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from .cuts import Piece, Reference, blocks_of, cut, open_model, piece
+from .errors import UsageError
+from .goldens import Golden, GoldenCache
+from .graphs import Content, build, nodes_of
+from .numerics import Expected
+from .operators import catalogue
+from .oracle import expect_content, model_goldens, rules_of
+from .plan import Plan, samples_of
+from .rules import EXACT, Rule
+from .spec import Case, Sample, Source
+from .weights import Weights
+
+__all__ = ["Casework", "Ready"]
+
+Feed = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A case with all that running and judging it takes.
+
+    ``expected``: for each input set the expected outputs; None for a model that must be refused.
+    ``inputs``: for each input set the node's inputs by position, initializers included (empty for pieces of
+    several nodes). ``problem``: why there is no reference; such a case gets no verdict.
+    """
+
+    case: Case
+    model: Path
+    feeds: tuple[Feed, ...]
+    expected: tuple[tuple[Expected, ...], ...] | None
+    inputs: tuple[tuple[np.ndarray | None, ...], ...] = ()
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    scratch: Path | None = None
+    problem: str = ""
+
+
+class Casework:
+    """Makes cases ready in the plan's order, from the golden cache or by running the oracle.
+
+    Used as a context manager: it owns a scratch folder, in memory where the system has one.
+    """
+
+    def __init__(self, plan: Plan, cache: Path, *, published_only: bool = False) -> None:
+        self._plan = plan
+        self._seed = plan.selection.seed
+        self._cache_folder = cache
+        self._cache = GoldenCache(cache)
+        self._published_only = published_only
+        self._scratch = Path()
+        self._serial = itertools.count()
+
+    def __enter__(self) -> Casework:
+        memory = Path("/dev/shm")
+        self._scratch = Path(tempfile.mkdtemp(prefix="conformance-", dir=memory if memory.is_dir() else None))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def ready(self, skip: Callable[[Case], bool]) -> Iterator[Ready]:
+        """Every case that is not skipped, operator cases first, then each model's in one run of that model."""
+        todo = [c for c in self._plan.cases if not skip(c)]
+        for case in todo:
+            if case.source is Source.OPERATOR:
+                yield self.operator_case(case)
+        by_model: dict[str, list[Case]] = {}
+        for case in todo:
+            if case.model is not None:
+                by_model.setdefault(case.model, []).append(case)
+        for name, cases in by_model.items():
+            yield from self.model_cases(name, cases)
+
+    def operator_case(self, case: Case) -> Ready:
+        """One case of the catalogue."""
+        operator = catalogue()[case.domain, case.operator]
+        sample = samples_of(operator)[case.index]
+        content = build(operator, sample, case.dtype, case.opset, f"{self._seed}/{case.id}")
+        path = self._write(content.model)
+        if sample.refuse:
+            return Ready(case, path, content.feeds, None, scratch=path)
+        expected: tuple[tuple[Expected, ...], ...] = ()
+        problem = ""
+        if operator.meaning is None or sample.model is not None:
+            rules: tuple[Rule, ...] = (EXACT,) * len(content.model.graph.output)
+        else:
+            rules = rules_of(case, nodes_of(content.model)[0].dtypes, sample)
+        try:
+            expected = self._golden(
+                case,
+                rules,
+                lambda: Golden(({},) * len(content.feeds), expect_content(case, content, sample)),
+            ).outputs
+        except _OracleFailure as failure:
+            problem = str(failure)
+        inputs, attributes = _node_view(content, sample)
+        return Ready(case, path, content.feeds, expected, inputs, attributes, scratch=path, problem=problem)
+
+    def model_cases(self, name: str, cases: Sequence[Case]) -> Iterator[Ready]:
+        """A model's nodes and blocks as the float64 run reaches them, then the model from end to end."""
+        reference = open_model(name)
+        weights = Weights(reference, self._cache_folder, self._seed)
+        blocks = {p.positions[0]: p for p in blocks_of(reference)}
+        missing = [c for c in cases if not self._cache.has(c, self._seed)]
+        lacking = {c.id for c in missing}
+
+        def finish(case: Case, golden: Golden) -> Ready:
+            if case.source is Source.END_TO_END:
+                return Ready(case, weights.path(), golden.feeds, golden.outputs)
+            part = piece(reference, [case.index]) if case.source is Source.MODEL else blocks[case.index]
+            path = self._write(cut(reference, part, weights.get))
+            inputs, attributes = _piece_view(reference, part, golden.feeds, weights.get)
+            return Ready(case, path, golden.feeds, golden.outputs, inputs, attributes, scratch=path)
+
+        for case in cases:
+            if case.id not in lacking:
+                golden = self._cache.load(case, self._seed, self._model_rules(reference, case, blocks))
+                if golden is None:
+                    missing.append(case)
+                else:
+                    yield finish(case, golden)
+        if not missing:
+            return
+        self._require_oracle(missing[0])
+        done = set()
+        try:
+            for case, golden in model_goldens(reference, missing, self._seed, weights.get):
+                self._cache.store(case, self._seed, golden)
+                done.add(case.id)
+                yield finish(case, golden)
+        except _REFERENCE_ERRORS as error:
+            # What the reference run did not reach has no verdict, and says why.
+            for case in missing:
+                if case.id not in done:
+                    yield Ready(case, Path(), (), (), problem=_why(error))
+
+    def _model_rules(self, reference: Reference, case: Case, blocks: Mapping[int, Piece]) -> tuple[Any, ...]:
+        if case.source is Source.MODEL:
+            return rules_of(case, reference.nodes[case.index].dtypes)
+        names = reference.outputs if case.source is Source.END_TO_END else blocks[case.index].outputs
+        return rules_of(case, [reference.types[n][0] for n in names])
+
+    def _golden(self, case: Case, rules: Sequence[Any], make: Callable[[], Golden]) -> Golden:
+        golden = self._cache.load(case, self._seed, rules)
+        if golden is None:
+            self._require_oracle(case)
+            try:
+                golden = make()
+            except _REFERENCE_ERRORS as error:
+                raise _OracleFailure(_why(error)) from error
+            self._cache.store(case, self._seed, golden)
+        return golden
+
+    def _require_oracle(self, case: Case) -> None:
+        if self._published_only:
+            raise UsageError(f"no published golden for {case.id}: the folder is of another suite version or seed")
+        try:
+            import torch
+        except ImportError:
+            raise UsageError(
+                f"no golden for {case.id} in {self._cache_folder}, and computing it needs torch: "
+                "pip install 'conformance[oracle]', or name a folder of published goldens with --goldens"
+            ) from None
+        assert torch
+
+    def _write(self, model: onnx.ModelProto) -> Path:
+        path = self._scratch / f"{next(self._serial)}.onnx"
+        path.write_bytes(model.SerializeToString())
+        return path
+
+
+class _OracleFailure(Exception):
+    """The reference of a case cannot be computed."""
+
+
+# What a definition raises for inputs that it does not cover. Anything else is a defect of ours and stops the run.
+_REFERENCE_ERRORS = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    NotImplementedError,
+    ArithmeticError,
+    AssertionError,
+)
+
+
+def _why(error: BaseException) -> str:
+    first = str(error).strip().splitlines() or [""]
+    return f"the reference could not be computed: {type(error).__name__}: {first[0]}"
+
+
+def _node_view(
+    content: Content, sample: Sample
+) -> tuple[tuple[tuple[np.ndarray | None, ...], ...], Mapping[str, Any]]:
+    """What order-free and random rules look at: the node's inputs for each input set, and its attributes."""
+    if sample.model is not None:
+        return tuple(tuple(f.values()) for f in content.feeds), {}
+    (node,) = nodes_of(content.model)
+    constants = {t.name: onnx.numpy_helper.to_array(t) for t in content.model.graph.initializer}
+    sets = tuple(
+        tuple(({**constants, **feed}).get(n) if n else None for n in node.inputs) for feed in content.feeds
+    )
+    return sets, node.attributes
+
+
+def _piece_view(
+    reference: Reference,
+    part: Piece,
+    feeds: Sequence[Feed],
+    constant: Callable[[str], np.ndarray | None],
+) -> tuple[tuple[tuple[np.ndarray | None, ...], ...], Mapping[str, Any]]:
+    if len(part.positions) > 1:
+        return ((),) * len(feeds), {}
+    node = reference.nodes[part.positions[0]]
+    sets = tuple(tuple(f[n] if n in f else constant(n) if n else None for n in node.inputs) for f in feeds)
+    return sets, node.attributes

@@ -1,0 +1,203 @@
+"""Pieces of a reference model: which nodes make a block, when two pieces are the same, and a piece as a model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from . import models
+from .dtypes import lookup
+from .graphs import Node, nodes_of, to_tensor_proto, value_types
+
+__all__ = ["Piece", "Reference", "blocks_of", "cut", "identity", "open_model"]
+
+# What a compiler fuses behind a convolution or a matrix product: elementwise operators and normalisations.
+ANCHORS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "QLinearConv", "ConvInteger", "MatMulInteger"})
+FUSIBLE = frozenset(
+    ["Add", "Sub", "Mul", "Div", "Pow", "Sqrt", "Relu", "LeakyRelu", "PRelu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Erf", "Gelu", "Mish", "Softplus", "Swish", "Elu", "Selu", "Celu", "Softmax", "LogSoftmax", "BatchNormalization", "LayerNormalization", "GroupNormalization", "InstanceNormalization", "RMSNormalization", "Neg", "Abs", "Reciprocal", "Where", "Cast", "QuantizeLinear", "DequantizeLinear", "Reshape", "Transpose"]
+)
+LONGEST = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A reference model, opened: its nodes in order and the declared type and shape of every value."""
+
+    name: str
+    model: models.Model
+    nodes: tuple[Node, ...]
+    protos: tuple[onnx.NodeProto, ...]
+    types: Mapping[str, tuple[str, tuple[int, ...] | None]]
+    literals: Mapping[str, onnx.TensorProto]
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return tuple(o.name for o in self.model.proto.graph.output)
+
+    def is_constant(self, name: str) -> bool:
+        """Whether the value is an initializer, literal or drawn."""
+        return name in self.literals or name in self.model.weights
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Consecutive consumers in a model: the positions of its nodes, what it reads and what it yields."""
+
+    positions: tuple[int, ...]
+    inputs: tuple[str, ...]
+    constants: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+def open_model(name: str) -> Reference:
+    """Load a reference model by name. Raises ``UsageError`` for an unknown one."""
+    model = models.load(name)
+    graph = model.proto.graph
+    return Reference(
+        name,
+        model,
+        tuple(nodes_of(model.proto)),
+        tuple(graph.node),
+        value_types(graph),
+        {t.name: t for t in graph.initializer},
+    )
+
+
+def _consumers(reference: Reference) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {name: [-1] for name in reference.outputs}
+    for position, node in enumerate(reference.nodes):
+        for name in node.inputs:
+            if name:
+                found.setdefault(name, []).append(position)
+    return found
+
+
+def piece(reference: Reference, positions: Sequence[int]) -> Piece:
+    """The boundary of some nodes: inputs and constants in order of first use, outputs that are read elsewhere."""
+    inside = {o for p in positions for o in reference.nodes[p].outputs if o}
+    consumers = _consumers(reference) if len(positions) > 1 else {}
+    inputs: dict[str, None] = {}
+    constants: dict[str, None] = {}
+    for position in positions:
+        for name in reference.nodes[position].inputs:
+            if name and name not in inside:
+                (constants if reference.is_constant(name) else inputs)[name] = None
+    outputs = [
+        o
+        for p in positions
+        for o in reference.nodes[p].outputs
+        if o and (len(positions) == 1 or any(c not in positions for c in consumers.get(o, [])))
+    ]
+    return Piece(tuple(positions), tuple(inputs), tuple(constants), tuple(outputs))
+
+
+def blocks_of(reference: Reference) -> list[Piece]:
+    """The blocks that backends fuse: an anchor and the chain of its sole consumers, up to the next anchor.
+
+    A product of a product (attention: MatMul, scale, Softmax, MatMul) ends with the second one. Chains are
+    followed along single-consumer values, so a block has one output that the rest of the model reads.
+    """
+    consumers = _consumers(reference)
+    found: list[Piece] = []
+    taken: set[int] = set()
+    for start, node in enumerate(reference.nodes):
+        if node.operator not in ANCHORS or start in taken:
+            continue
+        chain = [start]
+        while len(chain) < LONGEST:
+            readers = consumers.get(reference.nodes[chain[-1]].outputs[0], [])
+            if len(readers) != 1 or readers[0] < 0:
+                break
+            following = reference.nodes[readers[0]]
+            if following.operator in FUSIBLE:
+                chain.append(readers[0])
+                continue
+            if following.operator == "MatMul" and any(reference.nodes[p].operator == "Softmax" for p in chain):
+                chain.append(readers[0])
+            break
+        while len(chain) > 1 and reference.nodes[chain[-1]].operator in ("Reshape", "Transpose", "Cast"):
+            chain.pop()  # data movement at the end is nobody's fusion
+        if len(chain) > 1:
+            taken.update(chain)
+            found.append(piece(reference, sorted(chain)))
+    return found
+
+
+def identity(reference: Reference, part: Piece) -> str:
+    """A hash of what a backend sees of the piece: operators, attributes, versions, types, shapes and constants.
+
+    Drawn weights count by their recipe, not by their seed: the second of two layers of one shape teaches nothing
+    that the first did not.
+    """
+    local: dict[str, str] = {}
+
+    def alias(name: str) -> str:
+        return local.setdefault(name, f"v{len(local)}") if name else ""
+
+    described: list[Any] = []
+    for name in part.inputs:
+        described.append([alias(name), *_typed(reference, name)])
+    for name in part.constants:
+        recipe: Any
+        if name in reference.literals:
+            literal = onnx.numpy_helper.to_array(reference.literals[name])
+            recipe = hashlib.blake2b(literal.tobytes(), digest_size=16).hexdigest()
+        else:
+            recipe = reference.model.weights[name].as_json()
+        described.append([alias(name), *_typed(reference, name), recipe])
+    for position in part.positions:
+        node, proto = reference.nodes[position], reference.protos[position]
+        attributes = sorted(a.SerializeToString(deterministic=True).hex() for a in proto.attribute)
+        described.append(
+            [
+                node.domain,
+                node.operator,
+                node.opset,
+                attributes,
+                [alias(i) for i in node.inputs],
+                [alias(o) for o in node.outputs],
+            ]
+        )
+    described.append([alias(o) for o in part.outputs])
+    return hashlib.blake2b(json.dumps(described).encode(), digest_size=16).hexdigest()
+
+
+def _typed(reference: Reference, name: str) -> tuple[str, tuple[int, ...] | None]:
+    return reference.types[name]
+
+
+def cut(reference: Reference, part: Piece, constant: Callable[[str], np.ndarray | None]) -> onnx.ModelProto:
+    """The piece as a model of its own: what it reads as inputs, constants as initializers with their values."""
+    initializers = []
+    for name in part.constants:
+        value = constant(name)
+        assert value is not None
+        initializers.append(to_tensor_proto(value, name))
+    source = reference.model.proto
+    used = {reference.nodes[p].domain for p in part.positions}
+    imports = [o for o in source.opset_import if o.domain in used or o.domain == ""]
+    graph = helper.make_graph(
+        [reference.protos[p] for p in part.positions],
+        "case",
+        [_value_info(reference, n) for n in part.inputs],
+        [_value_info(reference, n) for n in part.outputs],
+        initializers,
+    )
+    return helper.make_model(
+        graph,
+        producer_name="conformance",
+        opset_imports=imports,
+        ir_version=helper.find_min_ir_version_for(imports, ignore_unknown=True),
+    )
+
+
+def _value_info(reference: Reference, name: str) -> onnx.ValueInfoProto:
+    dtype, shape = reference.types[name]
+    return helper.make_tensor_value_info(name, lookup(dtype).onnx, shape)

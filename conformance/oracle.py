@@ -1,0 +1,339 @@
+"""What is right: float64 references of cases and what conditions them, computed once and cached.
+
+Single operators are evaluated by their definitions in float64 on inputs that are representable in the dtype
+under test. Pieces of models get the inputs that the model's float64 run has at that place, rounded to their
+declared types (teacher forcing), so that a defect is charged to the operator that has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+
+from . import models
+from .cuts import Piece, Reference, blocks_of, piece
+from .dtypes import lookup
+from .goldens import Golden
+from .graphs import Content, Node, nodes_of
+from .interpreter import call, last_uses, operator_of, run_nodes, to_array, to_tensor
+from .numerics import Expected
+from .operators import catalogue
+from .rules import EXACT, Accumulation, Composite, OrderFree, Random, Requantised, Rule
+from .spec import Case, Sample, Source
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["expect", "expect_content", "model_goldens", "rules_of"]
+
+COMPOSITE = Composite()
+OPERATOR_SAMPLES = 12
+BLOCK_SAMPLES = 8
+MODEL_SAMPLES = 4
+
+
+def effective_rule(rule: Rule, dtype: str) -> Rule:
+    """The rule that holds for an output of this type: all but floats are equal or not, unless the rule is made
+    for them."""
+    special = isinstance(rule, (OrderFree, Random, Requantised))
+    return rule if special or (dtype and lookup(dtype).is_float) else EXACT
+
+
+def _is_approximate(rule: Rule) -> bool:
+    return not (rule == EXACT or isinstance(rule, (type(EXACT), OrderFree, Random)))
+
+
+def rules_of(case: Case, dtypes: Sequence[str], sample: Sample | None = None) -> tuple[Rule, ...]:
+    """The rule of each output that a case yields, in order (outputs left out have dtype "")."""
+    if case.source in (Source.BLOCK, Source.END_TO_END):
+        return tuple(effective_rule(COMPOSITE, d) for d in dtypes if d)
+    operator = catalogue().get((case.domain, case.operator))
+    rules = [operator.rule_for(i) if operator else EXACT for i in range(len(dtypes))]
+    if sample is not None and sample.exact:
+        rules = [EXACT] * len(dtypes)
+    return tuple(effective_rule(r, d) for r, d in zip(rules, dtypes, strict=True) if d)
+
+
+def expect_content(case: Case, content: Content, sample: Sample) -> tuple[tuple[Expected, ...], ...]:
+    """The expected outputs of an operator case for each of its input sets."""
+    operator = catalogue()[case.domain, case.operator]
+    if operator.meaning is None or sample.model is not None:
+        return tuple(_by_evaluator(content.model, feed) for feed in content.feeds)
+    (node,) = nodes_of(content.model)
+    constants = {t.name: onnx.numpy_helper.to_array(t) for t in content.model.graph.initializer}
+    return tuple(
+        expect(
+            node,
+            [({**constants, **feed})[n] if n else None for n in node.inputs],
+            key=f"{case.id}/{k}",
+            exact=sample.exact,
+        )
+        for k, feed in enumerate(content.feeds)
+    )
+
+
+def _by_evaluator(model: onnx.ModelProto, feed: Mapping[str, np.ndarray]) -> tuple[Expected, ...]:
+    from onnx.reference import ReferenceEvaluator
+
+    from .dtypes import dtype_of
+
+    outputs = ReferenceEvaluator(model).run(None, dict(feed))
+    arrays = [np.asarray(o) for o in outputs]
+    return tuple(Expected(dtype_of(a), EXACT, a) for a in arrays)
+
+
+def expect(
+    node: Node, inputs: Sequence[np.ndarray | None], *, key: str, exact: bool = False
+) -> tuple[Expected, ...]:
+    """The expected outputs of one node with their conditioning; outputs that are left out are skipped.
+
+    ``inputs``: arrays in their declared types. ``key`` names the Monte Carlo draws. ``exact``: the result is
+    representable, whatever the rule.
+    """
+    operator = operator_of(node)
+    rules = [effective_rule(operator.rule_for(i), d) for i, d in enumerate(node.dtypes)]
+    widen = exact or any(_is_approximate(r) for r, d in zip(rules, node.dtypes, strict=True) if d)
+    tensors = [None if a is None else to_tensor(a, widen=widen) for a in inputs]
+    results = call(node, tensors, widen=widen)
+    wanted = [i for i, d in enumerate(node.dtypes) if d]
+    found: dict[int, Expected] = {}
+    for i in wanted:
+        rule = EXACT if exact else rules[i]
+        float_reference = _is_approximate(rule) and lookup(node.dtypes[i]).is_float
+        value = to_array(results[i], "float64" if float_reference else node.dtypes[i])
+        found[i] = Expected(node.dtypes[i], rule, value)
+    if any(isinstance(e.rule, Accumulation) for e in found.values()):
+        _condition(node, tensors, found)
+    if any(isinstance(e.rule, Composite) for e in found.values()):
+        _propagate(
+            lambda: call(node, tensors, widen=True), found, _working_dtype(node, inputs), OPERATOR_SAMPLES, key
+        )
+    if any(isinstance(e.rule, Requantised) for e in found.values()):
+        _bracket(node, tensors, inputs, found)
+    return tuple(found[i] for i in wanted)
+
+
+def _working_dtype(node: Node, inputs: Sequence[np.ndarray | None]) -> str:
+    """The format in which an implementation would work: the narrowest float among outputs, else among inputs."""
+    from .dtypes import dtype_of
+
+    names = [d for d in node.dtypes if d and lookup(d).is_float]
+    names = names or [dtype_of(a) for a in inputs if a is not None and lookup(dtype_of(a)).is_float]
+    return min(names, key=lambda d: lookup(d).p, default="float32")
+
+
+def _operands(rule: Accumulation | Requantised, tensors: Sequence[torch.Tensor | None]) -> list[int]:
+    floats = [i for i, t in enumerate(tensors) if t is not None and t.is_floating_point()]
+    return floats if rule.operands is None else [i for i in rule.operands if i in floats]
+
+
+def _condition(node: Node, tensors: Sequence[torch.Tensor | None], found: dict[int, Expected]) -> None:
+    """A and K: the operator itself, run on absolute values and on ones."""
+    import torch
+
+    for i, expected in found.items():
+        rule = expected.rule
+        if not isinstance(rule, Accumulation):
+            continue
+        positions = _operands(rule, tensors)
+        attributes = dict(node.attributes)
+        if rule.magnitude is not None:
+            attributes = {**attributes, **rule.magnitude(dict(attributes))}
+        sizes = [t.abs() if t is not None and p in positions else t for p, t in enumerate(tensors)]
+        ones = [torch.ones_like(t) if t is not None and p in positions else t for p, t in enumerate(tensors)]
+        magnitude = call(node, sizes, widen=True, attributes=attributes)[i]
+        terms = call(node, ones, widen=True, attributes=attributes, meaning=rule.count)[i]
+        found[i] = replace(
+            expected,
+            magnitude=to_array(magnitude, "float64"),
+            terms=np.maximum(to_array(terms, "float64"), 1.0),
+        )
+
+
+def _propagate(
+    run: Callable[[], Sequence[torch.Tensor]],
+    found: dict[int, Expected],
+    dtype: str,
+    samples: int,
+    key: str,
+) -> None:
+    from .montecarlo import spread
+
+    spreads = spread(run, dtype, samples, key)
+    for i, expected in found.items():
+        if isinstance(expected.rule, Composite):
+            found[i] = replace(expected, spread=spreads[i])
+
+
+def _bracket(
+    node: Node,
+    tensors: Sequence[torch.Tensor | None],
+    inputs: Sequence[np.ndarray | None],
+    found: dict[int, Expected],
+) -> None:
+    """The definition's values with each real operand moved by 4u either way: what a rounding tie can become."""
+    from .dtypes import dtype_of
+
+    for i, expected in found.items():
+        if not isinstance(expected.rule, Requantised):
+            continue
+        low = high = expected.value
+        for p in _operands(expected.rule, tensors):
+            array = inputs[p]
+            assert array is not None
+            for step in (-4.0, 4.0):
+                moved = list(tensors)
+                original = tensors[p]
+                assert original is not None
+                moved[p] = original * (1.0 + step * lookup(dtype_of(array)).u)
+                value = to_array(call(node, moved, widen=True)[i], expected.dtype)
+                low, high = np.minimum(low, value), np.maximum(high, value)
+        found[i] = replace(expected, low=low, high=high)
+
+
+# --- Reference models ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A case that a model's run must yield, with the nodes that it is cut from."""
+
+    case: Case
+    part: Piece
+
+
+def model_goldens(
+    reference: Reference,
+    cases: Sequence[Case],
+    seed: int,
+    weight: Callable[[str], np.ndarray | None],
+) -> Iterator[tuple[Case, Golden]]:
+    """The goldens of a model's cases, in the order in which the model's float64 run reaches them.
+
+    One run serves them all, and every value is freed at its last use. ``weight`` gives initializers by name.
+    The end-to-end case, where asked for, comes last.
+    """
+    whole = [c for c in cases if c.source is Source.END_TO_END]
+    blocks = {p.positions[0]: p for p in blocks_of(reference)}
+    wanted = [
+        _Wanted(c, piece(reference, [c.index]) if c.source is Source.MODEL else blocks[c.index])
+        for c in cases
+        if c.source is not Source.END_TO_END
+    ]
+    at: dict[int, list[_Wanted]] = {}
+    for w in wanted:
+        at.setdefault(w.part.positions[-1], []).append(w)
+    feeds = {n: models.feed(reference.model, n, seed) for n in reference.model.inputs}
+    values: dict[str, torch.Tensor] = {n: to_tensor(a, widen=True) for n, a in feeds.items()}
+    freed = _freed(reference, wanted)
+
+    def lookup_value(name: str) -> torch.Tensor | None:
+        if name in values:
+            return values[name]
+        array = weight(name)
+        return None if array is None else to_tensor(array, widen=True)
+
+    last = max(at, default=-1) if not whole else len(reference.nodes) - 1
+    for position, node in enumerate(reference.nodes[: last + 1]):
+        inputs = [lookup_value(n) if n else None for n in node.inputs]
+        results = call(node, inputs, widen=True)
+        del inputs
+        for entry in at.get(position, ()):
+            forced = {n: to_array(values[n], reference.types[n][0]) for n in entry.part.inputs}
+            yield entry.case, _piece_golden(reference, entry, forced, weight)
+        values.update((n, r) for n, r in zip(node.outputs, results, strict=False) if n)
+        del results
+        for name in freed[position]:
+            values.pop(name, None)
+    for case in whole:
+        reached = {n: values[n] for n in reference.outputs}
+        yield case, _whole_golden(reference, case, feeds, reached, weight)
+
+
+def _freed(reference: Reference, wanted: Sequence[_Wanted]) -> list[list[str]]:
+    """As `last_uses`, but what a block reads is held until the block's last node has been reached."""
+    freed = last_uses(reference.nodes, keep=reference.outputs)
+    where = {name: position for position, names in enumerate(freed) for name in names}
+    for entry in wanted:
+        end = entry.part.positions[-1]
+        for name in entry.part.inputs:
+            if where.get(name, end) < end:
+                where[name] = end
+    later: list[list[str]] = [[] for _ in freed]
+    for name, position in where.items():
+        later[position].append(name)
+    return later
+
+
+def _piece_golden(
+    reference: Reference,
+    entry: _Wanted,
+    forced: Mapping[str, np.ndarray],
+    weight: Callable[[str], np.ndarray | None],
+) -> Golden:
+    nodes = [reference.nodes[p] for p in entry.part.positions]
+    if len(nodes) == 1:
+        inputs = [forced.get(n, weight(n)) if n else None for n in nodes[0].inputs]
+        return Golden((forced,), (expect(nodes[0], inputs, key=entry.case.id),))
+    feeds = {n: to_tensor(a, widen=True) for n, a in forced.items()}
+    return Golden(
+        (forced,),
+        (_graph_expected(reference, nodes, feeds, entry.part.outputs, weight, BLOCK_SAMPLES, entry.case.id),),
+    )
+
+
+def _graph_expected(
+    reference: Reference,
+    nodes: Sequence[Node],
+    feeds: Mapping[str, torch.Tensor],
+    outputs: Sequence[str],
+    weight: Callable[[str], np.ndarray | None],
+    samples: int,
+    key: str,
+) -> tuple[Expected, ...]:
+    def tensor_weight(name: str) -> torch.Tensor | None:
+        array = weight(name)
+        return None if array is None else to_tensor(array, widen=True)
+
+    def run() -> list[torch.Tensor]:
+        return run_nodes(nodes, feeds, outputs, tensor_weight, widen=True)
+
+    dtypes = [reference.types[n][0] for n in outputs]
+    found = {}
+    for i, (result, dtype) in enumerate(zip(run(), dtypes, strict=True)):
+        rule = effective_rule(COMPOSITE, dtype)
+        value = to_array(result, "float64" if rule is COMPOSITE else dtype)
+        found[i] = Expected(dtype, rule, value)
+    if any(e.rule is COMPOSITE for e in found.values()):
+        floats = [d for d in (t[0] for t in reference.types.values()) if lookup(d).is_float]
+        working = min(set(floats), key=lambda d: lookup(d).p)
+        _propagate(run, found, working, samples, key)
+    return tuple(found[i] for i in range(len(dtypes)))
+
+
+def _whole_golden(
+    reference: Reference,
+    case: Case,
+    feeds: Mapping[str, np.ndarray],
+    reached: Mapping[str, torch.Tensor],
+    weight: Callable[[str], np.ndarray | None],
+) -> Golden:
+    """The float64 run and the drift of a float32 one, sampled: a few Monte Carlo runs of the whole graph.
+
+    With so few runs a single element's spread is uncertain, so half of it is taken from the whole tensor.
+    """
+    tensors = {n: to_tensor(a, widen=True) for n, a in feeds.items()}
+    outputs = _graph_expected(
+        reference, reference.nodes, tensors, reference.outputs, weight, MODEL_SAMPLES, case.id
+    )
+    pooled = []
+    for expected in outputs:
+        if expected.spread is not None and expected.spread.size:
+            energy = np.square(expected.spread)
+            expected = replace(expected, spread=np.sqrt(0.5 * energy + 0.5 * energy.mean()))
+        pooled.append(expected)
+    return Golden((feeds,), (tuple(pooled),))

@@ -1,0 +1,377 @@
+"""The plan: operators and models become the ordered, hashed list of cases. It is the denominator of every grade."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import onnx
+
+from . import models
+from ._version import __version__
+from .cuts import Piece, Reference, blocks_of, identity, open_model, piece
+from .dtypes import lookup
+from .errors import UsageError
+from .graphs import dtypes_of, schema_of
+from .operators import catalogue
+from .rules import Accumulation, Composite, Elementary, Exact, OrderFree, Random, Requantised, Rounded
+from .spec import Case, Operator, Sample, Source
+
+__all__ = [
+    "SUITES",
+    "ModelPlan",
+    "Plan",
+    "PlannedNode",
+    "Selection",
+    "build_plan",
+    "samples_of",
+]
+
+SUITES = ("smoke", "standard", "full")
+# The smoke suite: the first samples of every operator, and models small enough for a minute on a laptop.
+SMOKE_SAMPLES = 2
+SMOKE_MODELS = ("mobilenet_v2",)
+_RULE_NAMES = {
+    Exact: "exact",
+    Rounded: "rounded",
+    Elementary: "elementary",
+    Accumulation: "accumulation",
+    Composite: "composite",
+    Requantised: "requantised",
+    OrderFree: "order-free",
+    Random: "random",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What of a suite is wanted. Empty collections mean everything; any filter makes the run no certificate."""
+
+    suite: str = "standard"
+    opset: int = 21
+    seed: int = 0
+    operators: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    dtypes: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        return not (self.operators or self.models or self.dtypes)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedNode:
+    """A node of a reference model and the case that stands for it."""
+
+    name: str
+    operator: str
+    case: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPlan:
+    """A reference model in the plan: its nodes in execution order, its blocks, its run from end to end."""
+
+    name: str
+    domain: str
+    nodes: tuple[PlannedNode, ...]
+    blocks: tuple[str, ...]
+    end_to_end: str
+    parameters: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The cases in the order in which they run, and the models that they come from."""
+
+    selection: Selection
+    cases: tuple[Case, ...]
+    models: tuple[ModelPlan, ...]
+
+    @property
+    def digest(self) -> str:
+        """A hash over every case's content, the rules and the model graphs."""
+        state = hashlib.blake2b(f"{__version__}\n".encode(), digest_size=16)
+        for case in sorted(self.cases, key=lambda c: c.id):
+            rule = _rules_text(case)
+            state.update(f"{case.id} {case.digest} {rule}\n".encode())
+        return state.hexdigest()
+
+    def suite(self) -> dict[str, Any]:
+        """The suite's identity as it stands in run.json, plan.json and the certificate."""
+        return {
+            "version": __version__,
+            "digest": self.digest,
+            "name": self.selection.suite,
+            "opset": self.selection.opset,
+            "seed": self.selection.seed,
+            "complete": self.selection.complete and self.selection.suite != "smoke",
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """plan.json (docs/schemas/plan.schema.json)."""
+        return {
+            "format": 1,
+            "suite": self.suite(),
+            "cases": [_case_json(c) for c in self.cases],
+            "models": [asdict(m) for m in self.models],
+            "operators": _operators_json(self.cases),
+        }
+
+
+def _rules_text(case: Case) -> str:
+    operator = catalogue().get((case.domain, case.operator))
+    return "" if operator is None or case.source is not Source.OPERATOR else _rule_name(operator)
+
+
+def _rule_name(operator: Operator) -> str:
+    rules = operator.rule if isinstance(operator.rule, tuple) else (operator.rule,)
+    return ", ".join(dict.fromkeys(_RULE_NAMES[type(r)] for r in rules))
+
+
+def _case_json(case: Case) -> dict[str, Any]:
+    return {
+        "case": case.id,
+        "operator": case.operator,
+        "domain": case.domain,
+        "opset": case.opset,
+        "dtype": case.dtype,
+        "source": str(case.source),
+        "family": case.family,
+        "model": case.model,
+        "tags": sorted(case.tags),
+        "occurrences": {k: list(v) for k, v in case.occurrences.items()},
+        "digest": case.digest,
+    }
+
+
+def _operators_json(cases: Iterable[Case]) -> list[dict[str, Any]]:
+    sets = models.operator_sets()
+    weights = sets["weight"]
+    found: dict[tuple[str, str], set[str]] = {}
+    for case in cases:
+        if case.source in (Source.OPERATOR, Source.MODEL):
+            found.setdefault((case.domain, case.operator), set()).add(case.dtype)
+    rows = []
+    for (domain, name), dtypes in sorted(found.items()):
+        operator = catalogue().get((domain, name))
+        rows.append(
+            {
+                "operator": name,
+                "domain": domain,
+                "family": operator.family if operator else "uncatalogued",
+                "rule": _rule_name(operator) if operator else "",
+                "core": not domain and name in sets["core"],
+                "common": not domain and name in sets["common"],
+                "weight": 0.0 if domain else weights.get(name, 0.0),
+                "required_dtypes": sorted(dtypes),
+                "quantised": operator is not None and operator.family == "quantisation",
+                "extension": domain not in ("", "ai.onnx.ml"),
+            }
+        )
+    return rows
+
+
+@functools.cache
+def samples_of(operator: Operator) -> tuple[Sample, ...]:
+    """The samples of an entry, in order. Raises ``ValueError`` where two share a name."""
+    samples = tuple(operator.samples())
+    names = [s.name for s in samples]
+    twice = {n for n in names if names.count(n) > 1}
+    if twice:
+        raise ValueError(f"{operator.name}: more than one sample is named {', '.join(sorted(twice))}")
+    return samples
+
+
+def _operator_cases(operator: Operator, selection: Selection) -> Iterable[Case]:
+    if schema_of(operator.name, selection.opset, operator.domain) is None:
+        return  # newer than the opset that this run is as of
+    prefix = f"{operator.domain}." if operator.domain else ""
+    kept = 0
+    for index, sample in enumerate(samples_of(operator)):
+        opset = sample.opset or selection.opset
+        if opset > selection.opset and operator.domain == "":
+            continue
+        if "full" in sample.tags and selection.suite != "full":
+            continue
+        if selection.suite == "smoke" and kept >= SMOKE_SAMPLES:
+            break
+        kept += 1
+        content = _sample_text(sample)
+        for dtype in dtypes_of(operator, sample, opset):
+            if selection.dtypes and dtype not in selection.dtypes:
+                continue
+            name = f"{prefix}{operator.name}/{sample.name}/{dtype}"
+            text = f"{operator.domain}:{operator.name}@{opset} {dtype} {content}"
+            yield Case(
+                id=name,
+                operator=operator.name,
+                domain=operator.domain,
+                opset=opset,
+                dtype=dtype,
+                source=Source.OPERATOR,
+                family=operator.family,
+                digest=hashlib.blake2b(text.encode(), digest_size=16).hexdigest(),
+                index=index,
+                tags=sample.tags
+                | ({"refuse"} if sample.refuse else set())
+                | ({"dynamic"} if sample.again else set()),
+            )
+
+
+def _sample_text(sample: Sample) -> str:
+    """All that makes a sample's content, as text: the recipe of the model and of its inputs."""
+    attributes = {k: _attribute_text(v) for k, v in sorted(sample.attributes.items())}
+    fields = replace(sample, attributes={}, model=None, name="", tags=frozenset())
+    # A sample that builds its own model is named after what it builds: its code has no stable text.
+    return f"{fields!r} {attributes!r} {sample.name if sample.model else ''}"
+
+
+def _attribute_text(value: Any) -> str:
+    if isinstance(value, (onnx.TensorProto, onnx.GraphProto)):
+        return value.SerializeToString(deterministic=True).hex()
+    return repr(value)
+
+
+def _case_dtype(reference: Reference, part: Piece) -> str:
+    """The dtype that a model case is filed under: of its first float value, else of its first output."""
+    types = [reference.types[n][0] for n in (*part.outputs, *part.inputs, *part.constants)]
+    return next((t for t in types if lookup(t).is_float), types[0])
+
+
+@dataclass(slots=True)
+class _Open:
+    """A case from a model while further places are found where it stands."""
+
+    case: Case
+    places: dict[str, list[int]]
+
+
+def _model_cases(name: str, selection: Selection, known: dict[str, _Open]) -> tuple[ModelPlan, list[str]]:
+    """Add a model's nodes and blocks to the known cases by content; returns the model's plan and new contents."""
+    reference = open_model(name)
+    new: list[str] = []
+
+    def admit(part: Piece, ident: str, operator: str, domain: str, source: Source, family: str) -> str:
+        digest = identity(reference, part)
+        if digest not in known:
+            case = Case(
+                id=ident,
+                operator=operator,
+                domain=domain,
+                opset=reference.nodes[part.positions[0]].opset,
+                dtype=_case_dtype(reference, part),
+                source=source,
+                family=family,
+                digest=digest,
+                index=part.positions[0],
+                model=name,
+            )
+            known[digest] = _Open(case, {})
+            new.append(digest)
+        known[digest].places.setdefault(name, []).append(part.positions[0])
+        return known[digest].case.id
+
+    nodes = []
+    for position, node in enumerate(reference.nodes):
+        entry = catalogue().get((node.domain, node.operator))
+        case = admit(
+            piece(reference, [position]),
+            f"{name}/{node.name}",
+            node.operator,
+            node.domain,
+            Source.MODEL,
+            entry.family if entry else "uncatalogued",
+        )
+        nodes.append(PlannedNode(node.name, node.operator, case))
+    blocks = []
+    for part in blocks_of(reference):
+        operators = "+".join(reference.nodes[p].operator for p in part.positions)
+        first = reference.nodes[part.positions[0]].name
+        blocks.append(admit(part, f"{name}/block-{first}", operators, "", Source.BLOCK, "block"))
+    entry = models.manifest()[name]
+    whole = Case(
+        id=f"{name}/end-to-end",
+        operator="(model)",
+        domain="",
+        opset=entry.opset,
+        dtype=_case_dtype(reference, piece(reference, [len(reference.nodes) - 1])),
+        source=Source.END_TO_END,
+        family="end-to-end",
+        digest=entry.digest,
+        model=name,
+        occurrences={name: (0,)},
+    )
+    known[f"{name}/end-to-end"] = _Open(whole, {name: [0]})
+    new.append(f"{name}/end-to-end")
+    return ModelPlan(
+        name, entry.domain, tuple(nodes), tuple(dict.fromkeys(blocks)), whole.id, entry.parameters
+    ), new
+
+
+def _check_names(kind: str, wanted: Sequence[str], known: Collection[str]) -> None:
+    unknown = [w for w in wanted if w not in known]
+    if unknown:
+        raise UsageError(
+            f"unknown {kind} {', '.join(unknown)}; `conformance list {kind}s` shows the {len(known)} that there are"
+        )
+
+
+def build_plan(selection: Selection) -> Plan:
+    """The plan of a selection: operator cases family by family, then each model's nodes, blocks and whole run.
+
+    Raises ``UsageError`` for an unknown suite, operator, model or dtype, or a selection that leaves no case.
+    """
+    if selection.suite not in SUITES:
+        raise UsageError(f"unknown suite {selection.suite!r}; there are {', '.join(SUITES)}")
+    newest = onnx.defs.onnx_opset_version()
+    if not 13 <= selection.opset <= newest:
+        raise UsageError(
+            f"opset {selection.opset} is outside 13..{newest}, what the installed onnx and the suite have"
+        )
+    names = {name for _, name in catalogue()}
+    _check_names("operator", selection.operators, names)
+    _check_names("model", selection.models, models.names())
+    for dtype in selection.dtypes:
+        try:
+            lookup(dtype)
+        except KeyError:
+            raise UsageError(f"unknown dtype {dtype}; ONNX's names are meant, such as float16 or int64") from None
+    cases: list[Case] = []
+    only_models = bool(selection.models) and not selection.operators
+    for operator in catalogue().values():
+        if not only_models and (not selection.operators or operator.name in selection.operators):
+            cases += _operator_cases(operator, selection)
+    model_plans, more = _models(selection)
+    cases += more
+    if not cases:
+        raise UsageError("the selection leaves no case: loosen --operator, --model or --dtype")
+    return Plan(selection, tuple(cases), tuple(model_plans))
+
+
+def _models(selection: Selection) -> tuple[list[ModelPlan], list[Case]]:
+    wanted: Sequence[str] = selection.models or models.names()
+    if selection.suite == "smoke" and not selection.models:
+        wanted = [m for m in SMOKE_MODELS if m in models.names()]
+    known: dict[str, _Open] = {}
+    plans, order = [], []
+    for name in wanted:
+        plan, new = _model_cases(name, selection, known)
+        plans.append(plan)
+        order += new
+    cases = [replace(known[d].case, occurrences={m: tuple(p) for m, p in known[d].places.items()}) for d in order]
+    kept = [c for c in cases if _wanted(c, selection)]
+    ids: Mapping[str, Case] = {c.id: c for c in kept}
+    if len(kept) == len(cases):
+        return plans, kept
+    # A filtered run has parts of models: it can show their nodes but call none of them whole.
+    return [p for p in plans if any(n.case in ids for n in p.nodes)], kept
+
+
+def _wanted(case: Case, selection: Selection) -> bool:
+    if selection.dtypes and case.dtype not in selection.dtypes:
+        return False
+    return not selection.operators or (case.source is Source.MODEL and case.operator in selection.operators)

@@ -1,0 +1,318 @@
+"""A run: the plan's cases through the backend, each verdict in the journal before its slot goes on."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from .casework import Casework, Ready
+from .journal import Journal
+from .judge import Judgement, combine, judge
+from .plan import Plan
+from .pool import Launch, Outcome, Pool, Task
+from .spec import Case, Source, Verdict
+
+__all__ = ["Options", "Tally", "execute", "verdict_of"]
+
+# A whole model is one case: what an operator gets, many times over.
+WHOLE_MODEL_PATIENCE = 10.0
+
+_STATUS = {
+    "unsupported": Verdict.UNSUPPORTED,
+    "error": Verdict.ERROR,
+    "crash": Verdict.CRASH,
+    "timeout": Verdict.TIMEOUT,
+    "out-of-memory": Verdict.OUT_OF_MEMORY,
+    "malformed": Verdict.WRONG,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a run goes about its work. ``timeout``: seconds for one case. ``repeats``: runs of each input set."""
+
+    jobs: int = 1
+    timeout: float = 60.0
+    repeats: int = 2
+    resume: bool = False
+    cache: Path = Path()
+    published_only: bool = False
+    command: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Tally:
+    """How far a run has come; what a progress display shows."""
+
+    planned: int
+    counts: dict[Verdict, int]
+    last: str = ""
+
+    @property
+    def done(self) -> int:
+        return sum(self.counts.values())
+
+
+def execute(
+    plan: Plan,
+    launch: Launch,
+    spec: str,
+    folder: Path,
+    options: Options,
+    progress: Callable[[Tally], None] = lambda tally: None,
+) -> Tally:
+    """Run a plan into a run folder: run.json, plan.json and results.jsonl.
+
+    ``spec`` is the backend as the user named it. Raises ``UsageError`` for a folder that holds another run, a
+    backend that cannot be started at all, and a disk that takes no more; whatever had a verdict keeps it.
+    """
+    suite = plan.suite()
+    identity = {
+        "backend": spec,
+        "options": dict(launch.options),
+        "python": launch.python,
+        "digest": suite["digest"],
+        "seed": suite["seed"],
+    }
+    with Journal.open(folder, resume=options.resume, identity=identity) as journal:
+        finished = {r["case"] for r in journal.completed.values() if r["verdict"] != Verdict.NOT_RUN}
+        tally = Tally(len(plan.cases), {})
+        for case in plan.cases:
+            if case.id in finished:
+                verdict = Verdict(journal.completed[case.id]["verdict"])
+                tally.counts[verdict] = tally.counts.get(verdict, 0) + 1
+        started = time.monotonic()
+        with (
+            Pool(launch, jobs=options.jobs) as pool,
+            Casework(plan, options.cache, published_only=options.published_only) as casework,
+        ):
+            described = pool.describe()
+            header = _run_json(plan, spec, launch, described, options)
+            _write_json(folder / "plan.json", plan.as_json())
+            _write_json(folder / "run.json", header)
+            progress(tally)
+            bits: dict[str, float] = {}
+            for record in _results(plan, pool, casework, described, finished, options, bits):
+                journal.append(record)
+                verdict = Verdict(record["verdict"])
+                tally.counts[verdict] = tally.counts.get(verdict, 0) + 1
+                tally.last = record["case"]
+                progress(tally)
+        header["finished"] = _now()
+        header["seconds"] = round(time.monotonic() - started, 3)
+        _write_json(folder / "run.json", header)
+    return tally
+
+
+def _results(
+    plan: Plan,
+    pool: Pool,
+    casework: Casework,
+    described: Mapping[str, Any],
+    finished: set[str],
+    options: Options,
+    bits: dict[str, float],
+) -> Iterator[dict[str, Any]]:
+    """A record for every case without one, as the verdicts come."""
+    supports = described.get("supports") or {}
+    flush = _declares_flush(described)
+    waiting: dict[str, Ready] = {}
+    settled: list[dict[str, Any]] = []
+
+    def tasks() -> Iterator[Task]:
+        for case in plan.cases:
+            if case.id not in finished and (why := _declined(case, supports)):
+                settled.append(_record(case, Judgement(Verdict.UNSUPPORTED, why, {})))
+                finished.add(case.id)
+        for ready in casework.ready(lambda case: case.id in finished):
+            if ready.problem:
+                settled.append(_record(ready.case, Judgement(Verdict.NOT_RUN, ready.problem, {})))
+                continue
+            waiting[ready.case.id] = ready
+            whole = ready.case.source is Source.END_TO_END
+            yield Task(
+                ready.case.id,
+                ready.model,
+                ready.feeds,
+                # A refusal is not repeated, and a whole model costs too much to run twice for its bits alone.
+                repeats=1 if whole or ready.expected is None else options.repeats,
+                timeout=options.timeout * (WHOLE_MODEL_PATIENCE if whole else 1.0),
+            )
+
+    for outcome in pool.run(tasks()):
+        yield from _take(settled)
+        ready = waiting.pop(outcome.id)
+        record = _record(ready.case, verdict_of(ready, outcome, flush_to_zero=flush), outcome)
+        if ready.scratch is not None:
+            ready.scratch.unlink(missing_ok=True)
+        if ready.case.source is Source.MODEL and record["error"].get("bits") is not None:
+            bits[ready.case.id] = record["error"]["bits"]
+        if ready.case.source is Source.END_TO_END:
+            record["error"]["drift"] = _drift(plan, ready.case, bits)
+        yield record
+    yield from _take(settled)
+
+
+def _take(settled: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    while settled:
+        yield settled.pop(0)
+
+
+def _declined(case: Case, supports: Mapping[str, Any]) -> str:
+    """Why a case counts as unsupported before it runs: what the backend itself declares, or ""."""
+    operators = supports.get("operators")
+    if operators is not None and case.source in (Source.OPERATOR, Source.MODEL) and case.operator not in operators:
+        return "declared: the backend does not list this operator"
+    dtypes = supports.get("dtypes")
+    if dtypes is not None and case.dtype not in dtypes:
+        return "declared: the backend does not list this dtype"
+    opset = supports.get("opset")
+    if isinstance(opset, (list, tuple)) and len(opset) == 2 and not opset[0] <= case.opset <= opset[1]:
+        return f"declared: opset {case.opset} is outside the backend's {opset[0]} to {opset[1]}"
+    return ""
+
+
+def _declares_flush(described: Mapping[str, Any]) -> bool:
+    numerics = described.get("numerics") or {}
+    return any(isinstance(n, Mapping) and bool(n.get("flush_to_zero")) for n in numerics.values()) or bool(
+        numerics.get("flush_to_zero")
+    )
+
+
+def verdict_of(ready: Ready, outcome: Outcome, *, flush_to_zero: bool = False) -> Judgement:
+    """The verdict on what came of a case: every front end's one way from an outcome to a judgement."""
+    if ready.expected is None:
+        return _refusal(outcome)
+    if outcome.status != "ok":
+        return Judgement(_STATUS[outcome.status], outcome.message, {})
+    first = _judge_sets(ready, outcome.outputs, flush_to_zero)
+    if outcome.repeat != "differs":
+        return first
+    again = [s if s is not None else f for s, f in zip(outcome.second, outcome.outputs, strict=True)]
+    second = _judge_sets(ready, again, flush_to_zero)
+    if first.verdict is second.verdict:
+        return first
+    bad = second if first.verdict is Verdict.PASS else first
+    return Judgement(
+        Verdict.FLAKY,
+        f"the same inputs gave {first.verdict} and then {second.verdict}: {bad.message}",
+        bad.error,
+    )
+
+
+def _judge_sets(ready: Ready, outputs: Sequence[Sequence[Any]], flush_to_zero: bool) -> Judgement:
+    assert ready.expected is not None
+    inputs = ready.inputs or ((),) * len(ready.feeds)
+    return combine(
+        [
+            judge(expected, actual, given, ready.attributes, flush_to_zero=flush_to_zero)
+            for expected, actual, given in zip(ready.expected, outputs, inputs, strict=True)
+        ]
+    )
+
+
+def _refusal(outcome: Outcome) -> Judgement:
+    if outcome.status in ("unsupported", "error"):
+        return Judgement(Verdict.PASS, f"refused: {outcome.message}", {})
+    if outcome.status == "ok":
+        return Judgement(Verdict.WRONG, "the model is invalid, but the backend computed something", {})
+    return Judgement(_STATUS[outcome.status], outcome.message, {})
+
+
+def _drift(plan: Plan, case: Case, bits: Mapping[str, float]) -> dict[str, float]:
+    """Which operators the error of a whole model comes from: each one's share of the squared relative errors
+    that its nodes had on the reference's inputs (first order, every node amplified alike)."""
+    (model,) = [m for m in plan.models if m.name == case.model]
+    energy: dict[str, float] = {}
+    for node in model.nodes:
+        if node.case in bits:
+            energy[node.operator] = energy.get(node.operator, 0.0) + 4.0 ** -bits[node.case]
+    total = sum(energy.values())
+    ranked = sorted(energy.items(), key=lambda item: -item[1])
+    return {operator: round(value / total, 4) for operator, value in ranked[:5]} if total else {}
+
+
+def _record(case: Case, judgement: Judgement, outcome: Outcome | None = None) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "case": case.id,
+        "operator": case.operator,
+        "domain": case.domain,
+        "opset": case.opset,
+        "dtype": case.dtype,
+        "source": str(case.source),
+        "model": case.model,
+        "verdict": str(judgement.verdict),
+        "message": judgement.message,
+        "error": dict(judgement.error),
+        "seconds": 0.0,
+        "repeat": "not-repeated",
+    }
+    if outcome is not None:
+        record["seconds"] = round(outcome.seconds, 6)
+        record["prepare_seconds"] = round(outcome.prepare_seconds, 6)
+        record["repeat"] = outcome.repeat
+        if outcome.after is not None:
+            record["after"] = outcome.after
+        if outcome.log and judgement.verdict is not Verdict.PASS:
+            record["log"] = outcome.log
+    return record
+
+
+def _run_json(
+    plan: Plan, spec: str, launch: Launch, described: Mapping[str, Any], options: Options
+) -> dict[str, Any]:
+    return {
+        "format": 1,
+        "suite": plan.suite(),
+        "backend": {**described, "spec": spec, "options": dict(launch.options)},
+        "environment": _environment(),
+        "command": list(options.command),
+        "started": _now(),
+        "finished": None,
+        "seconds": 0.0,
+    }
+
+
+def _environment() -> dict[str, Any]:
+    packages = {}
+    for name in ("numpy", "onnx", "onnxruntime", "torch", "ml_dtypes"):
+        try:
+            packages[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "packages": packages,
+    }
+
+
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+
+
+def _write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write whole or not at all."""
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(data, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    part.replace(path)
