@@ -16,7 +16,7 @@ from conformance.spec import Operator
 
 __all__ = ["FAMILIES", "catalogue"]
 
-FAMILIES = ("arithmetic",)
+FAMILIES = ("arithmetic", "elementary", "activations", "logic", "reductions", "movement", "assembly")
 
 
 @functools.cache
