@@ -1,0 +1,71 @@
+"""Initial values: degenerate ones made lively before the export, and recipes fitted to what was exported.
+
+A fresh network is degenerate in places: batch statistics of exactly 0 and 1, scales of 1, biases of 0, layer
+scales of 1e-6. A backend that ignores such a tensor would still be right. They are drawn instead, before the
+export, so that the exporter does not fold them away either.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from conformance.draws import Draw, full, normal, uniform
+
+__all__ = ["enliven", "fit"]
+
+SCALE = (0.5, 1.5)  # of a normalisation, where the framework has ones
+BIAS = 0.05  # standard deviation, where the framework has zeros
+SMALL_SCALE = (0.1, 0.5)  # of a layer scale, where the framework has a tiny constant
+UNIFORM_KURTOSIS, NORMAL_KURTOSIS = 1.8, 3.0
+FEW = 64  # elements below which the kurtosis says nothing
+
+
+@torch.no_grad()
+def enliven(module: nn.Module, gains: dict[str, float]) -> None:
+    """Replace every constant parameter and every batch statistic, in place; then apply the gains."""
+    for part in module.modules():
+        if isinstance(part, _BatchNorm) and part.running_mean is not None and part.running_var is not None:
+            part.running_mean.normal_(0.0, 0.1)
+            part.running_var.uniform_(*SCALE)
+    for parameter in module.parameters():
+        if parameter.numel() < 2 or parameter.min() != parameter.max():
+            continue
+        value = float(parameter.flatten()[0])
+        if value == 0.0:
+            parameter.normal_(0.0, BIAS)
+        elif value == 1.0:
+            parameter.uniform_(*SCALE)
+        else:
+            parameter.uniform_(*SMALL_SCALE)
+    for name, parameter in module.named_parameters():
+        for key, gain in gains.items():
+            if key in name:
+                parameter.mul_(gain)
+
+
+def _round(value: float) -> float:
+    """Three significant digits."""
+    return float(f"{value:.3g}")
+
+
+def fit(array: np.ndarray) -> Draw:
+    """The recipe whose draws look like this tensor: constant, uniform or normal, by kurtosis.
+
+    A mean within three standard errors of zero counts as zero.
+    """
+    flat = array.astype(np.float64).ravel()
+    mean, std = float(flat.mean()), float(flat.std())
+    if flat.min() == flat.max():
+        return full(_round(mean))
+    if abs(mean) < 3.0 * std / math.sqrt(flat.size):
+        mean = 0.0
+    kurtosis = float((((flat - flat.mean()) / std) ** 4).mean())
+    if flat.size >= FEW and kurtosis < (UNIFORM_KURTOSIS + NORMAL_KURTOSIS) / 2:
+        half = math.sqrt(3.0) * std
+        return uniform(_round(mean - half), _round(mean + half))
+    return normal(_round(mean), _round(std))

@@ -1,0 +1,116 @@
+"""One real run of a materialised model: the shape, the type and the health of every tensor; and its arithmetic."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from conformance.dtypes import dtype_of, lookup
+from conformance.models.store import Model, TensorType, feed
+
+__all__ = ["Measured", "macs", "measure"]
+
+EXPLODED = 1e4  # no intermediate of a healthy network is larger
+HEALTHY = (1e-2, 1e3)  # standard deviation of an output
+MASKED = -1e30  # masks add the most negative number; it is meant
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """``types``: (element type, shape) by tensor. ``output_std``: by output. ``largest``: of all intermediates.
+    ``complaints``: what is unhealthy, in words."""
+
+    types: Mapping[str, tuple[int, tuple[int, ...]]]
+    output_std: Mapping[str, float]
+    largest: float
+    complaints: tuple[str, ...]
+
+
+def measure(model: Model, file: Path, seed: int = 0) -> Measured:
+    """Run a materialised model in ONNX Runtime, unoptimised and with every intermediate as an output.
+
+    Runs it as it is too: a file that ONNX Runtime's optimiser does not take is none to certify with.
+    """
+    import onnxruntime
+
+    feeds = {name: feed(model, name, seed) for name in model.inputs}
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    plain = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    finals = dict(zip((o.name for o in plain.get_outputs()), plain.run(None, feeds), strict=True))
+    del plain
+
+    proto = onnx.load(file, load_external_data=False)
+    known = {o.name for o in proto.graph.output}
+    names = [name for node in proto.graph.node for name in node.output if name]
+    del proto.graph.value_info[:]
+    proto.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names if n not in known)
+    opened = file.with_name("opened-" + file.name)
+    opened.write_bytes(proto.SerializeToString())
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(opened, options, providers=["CPUExecutionProvider"])
+    arrays = dict(zip((o.name for o in session.get_outputs()), session.run(None, feeds), strict=True))
+    types = {n: (lookup(dtype_of(a)).onnx, a.shape) for n, a in arrays.items()}
+    complaints: list[str] = []
+    largest = 0.0
+    for node in proto.graph.node:
+        for name in filter(None, node.output):
+            largest = max(largest, _inspect(f"{node.name} ({name})", arrays[name], complaints))
+    std = {}
+    for name, array in finals.items():
+        std[name] = float(array.astype(np.float64).std()) if array.size > 1 else abs(float(array.ravel()[0]))
+        if array.dtype.kind == "f" and not HEALTHY[0] <= std[name] <= HEALTHY[1]:
+            complaints.append(f"output {name} has a standard deviation of {std[name]:.3g}")
+        if not np.allclose(array, arrays[name], rtol=1e-2, atol=1e-2 * max(std[name], 1e-6)):
+            complaints.append(f"output {name} differs between an optimised and a plain run")
+    return Measured(types, std, largest, tuple(complaints))
+
+
+def _inspect(where: str, array: np.ndarray, complaints: list[str]) -> float:
+    """The largest magnitude, masks aside; appends what is wrong with the tensor."""
+    if array.dtype.kind != "f" or not array.size:
+        return 0.0
+    masked = array <= MASKED
+    plain = array[~masked]
+    if not plain.size:
+        return 0.0
+    largest = float(np.abs(plain).max())
+    if not math.isfinite(largest):
+        complaints.append(f"{where} is not finite")
+    elif largest > EXPLODED:
+        complaints.append(f"{where} reaches {largest:.3g}")
+    elif array.size >= 64 and not masked.any() and largest < 1e-6:
+        complaints.append(f"{where} vanishes: at most {largest:.3g}")
+    return largest
+
+
+def macs(model: Model) -> int:
+    """Multiply-accumulates of convolutions, matrix products and recurrent layers."""
+    return sum(_node_macs(node, model.types) for node in model.proto.graph.node)
+
+
+def _node_macs(node: onnx.NodeProto, types: Mapping[str, TensorType]) -> int:
+    def shape(name: str) -> tuple[int, ...]:
+        return types[name].shape
+
+    def size(name: str) -> int:
+        return math.prod(shape(name))
+
+    if node.op_type == "Conv":
+        return size(node.output[0]) * math.prod(shape(node.input[1])[1:])
+    if node.op_type == "ConvTranspose":
+        return size(node.input[0]) * math.prod(shape(node.input[1])[1:])
+    if node.op_type == "MatMul":
+        return size(node.output[0]) * shape(node.input[0])[-1]
+    if node.op_type == "Gemm":
+        return size(node.output[0]) * size(node.input[0]) // shape(node.output[0])[0]
+    if node.op_type in ("LSTM", "GRU", "RNN"):
+        steps, batch = shape(node.input[0])[:2]
+        return steps * batch * (size(node.input[1]) + size(node.input[2]))
+    return 0
