@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ import onnx
 from onnx import helper
 
 from . import models
+from .draws import Draw
 from .dtypes import lookup
 from .graphs import Node, nodes_of, to_tensor_proto, value_types
 
@@ -21,7 +23,12 @@ __all__ = ["Piece", "Reference", "blocks_of", "cut", "identity", "open_model"]
 # What a compiler fuses behind a convolution or a matrix product: elementwise operators and normalisations.
 ANCHORS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "QLinearConv", "ConvInteger", "MatMulInteger"})
 FUSIBLE = frozenset(
-    ["Add", "Sub", "Mul", "Div", "Pow", "Sqrt", "Relu", "LeakyRelu", "PRelu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Erf", "Gelu", "Mish", "Softplus", "Swish", "Elu", "Selu", "Celu", "Softmax", "LogSoftmax", "BatchNormalization", "LayerNormalization", "GroupNormalization", "InstanceNormalization", "RMSNormalization", "Neg", "Abs", "Reciprocal", "Where", "Cast", "QuantizeLinear", "DequantizeLinear", "Reshape", "Transpose"]
+    """
+    Add Sub Mul Div Pow Sqrt Relu LeakyRelu PRelu Clip Sigmoid HardSigmoid HardSwish Tanh Erf Gelu Mish
+    Softplus Swish Elu Selu Celu Softmax LogSoftmax BatchNormalization LayerNormalization
+    GroupNormalization InstanceNormalization RMSNormalization Neg Abs Reciprocal Where Cast
+    QuantizeLinear DequantizeLinear Reshape Transpose
+    """.split()
 )
 LONGEST = 8
 
@@ -133,8 +140,8 @@ def blocks_of(reference: Reference) -> list[Piece]:
 def identity(reference: Reference, part: Piece) -> str:
     """A hash of what a backend sees of the piece: operators, attributes, versions, types, shapes and constants.
 
-    Drawn weights count by their recipe, not by their seed: the second of two layers of one shape teaches nothing
-    that the first did not.
+    Drawn weights count by their distribution and its order of magnitude, not by their seed: the second of two
+    layers of one shape teaches nothing that the first did not.
     """
     local: dict[str, str] = {}
 
@@ -150,7 +157,7 @@ def identity(reference: Reference, part: Piece) -> str:
             literal = onnx.numpy_helper.to_array(reference.literals[name])
             recipe = hashlib.blake2b(literal.tobytes(), digest_size=16).hexdigest()
         else:
-            recipe = reference.model.weights[name].as_json()
+            recipe = _likeness(reference.model.weights[name])
         described.append([alias(name), *_typed(reference, name), recipe])
     for position in part.positions:
         node, proto = reference.nodes[position], reference.protos[position]
@@ -167,6 +174,12 @@ def identity(reference: Reference, part: Piece) -> str:
         )
     described.append([alias(o) for o in part.outputs])
     return hashlib.blake2b(json.dumps(described).encode(), digest_size=16).hexdigest()
+
+
+def _likeness(recipe: Draw) -> list[Any]:
+    """A recipe's kind and the octaves of its parameters: 0.0499 and 0.0513 are the same to any backend."""
+    octaves = [round(math.log2(abs(v))) if v else None for v in (recipe.a, recipe.b)]
+    return [recipe.kind, octaves, list(recipe.items)]
 
 
 def _typed(reference: Reference, name: str) -> tuple[str, tuple[int, ...] | None]:

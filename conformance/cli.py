@@ -1,0 +1,396 @@
+"""The command line: reads what the user wants, hands it to the engine, prints what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ._version import __version__
+from .errors import UsageError
+
+if TYPE_CHECKING:
+    from .certificate import Certificate
+    from .plan import Plan, Selection
+    from .run import Tally
+
+__all__ = ["main"]
+
+DONE, BELOW, USAGE, INCOMPLETE = 0, 1, 2, 3
+LANGUAGES = ("en", "zh")
+
+Folder = click.Path(path_type=Path, file_okay=False)
+
+
+class Incomplete(Exception):
+    """A run that ended with cases left without a verdict."""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="conformance")
+def cli() -> None:
+    """Operator-level conformance and certification for AI backends.
+
+    A BACKEND is a built-in name (see `conformance list backends`), package.module:Class or path/to/file.py[:Class].
+    Exit status: 0 done, 1 below the required tier, 2 wrong usage, 3 incomplete.
+    """
+
+
+def _selection(function: Callable[..., None]) -> Callable[..., None]:
+    """The options that say what of the suite is wanted."""
+    options = (
+        click.option(
+            "--suite", type=click.Choice(["smoke", "standard", "full"]), default="standard", show_default=True
+        ),
+        click.option(
+            "--operator", "operators", multiple=True, metavar="NAME", help="Only this operator. Repeatable."
+        ),
+        click.option("--model", "models", multiple=True, metavar="NAME", help="Only this model. Repeatable."),
+        click.option("--dtype", "dtypes", multiple=True, metavar="NAME", help="Only this dtype. Repeatable."),
+        click.option("--opset", type=int, default=21, show_default=True, help="Run the suite as of this opset."),
+        click.option("--seed", type=int, default=0, show_default=True, help="Draw inputs and weights anew."),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@cli.command()
+@click.argument("backend")
+@click.option("-o", "--output", type=Folder, help="The run folder.  [default: runs/NAME, numbered]")
+@_selection
+@click.option(
+    "--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Backend processes at a time."
+)
+@click.option(
+    "--timeout", type=click.FloatRange(0.1), default=60.0, show_default=True, help="Seconds for one case."
+)
+@click.option("--memory", type=click.FloatRange(0.1), metavar="GB", help="Memory limit of one backend process.")
+@click.option("--python", "interpreter", metavar="EXECUTABLE", help="Run the backend in this interpreter.")
+@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Passed to the backend. Repeatable.")
+@click.option("--waivers", type=click.Path(path_type=Path), help="Known failures (TOML).")
+@click.option("--require-tier", type=click.IntRange(1, 3), help="Exit with 1 below this tier.")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
+@click.option("--goldens", type=Folder, help="Published references, instead of computing them.")
+@click.option("--language", type=click.Choice(LANGUAGES), default="en", show_default=True, help="Of the report.")
+def run(
+    backend: str,
+    output: Path | None,
+    suite: str,
+    operators: tuple[str, ...],
+    models: tuple[str, ...],
+    dtypes: tuple[str, ...],
+    opset: int,
+    seed: int,
+    jobs: int,
+    timeout: float,
+    memory: float | None,
+    interpreter: str | None,
+    options: tuple[str, ...],
+    waivers: Path | None,
+    require_tier: int | None,
+    resume: bool,
+    goldens: Path | None,
+    language: str,
+) -> None:
+    """Run the suite against BACKEND, grade it and write the certification report."""
+    from .backends import resolve
+    from .goldens import default_folder
+    from .plan import Selection
+    from .pool import Launch
+    from .run import Options, execute
+
+    launch = Launch(
+        resolve(backend),
+        options=_pairs(options),
+        python=interpreter,
+        memory=None if memory is None else int(memory * 2**30),
+    )
+    if goldens is not None and not goldens.is_dir():
+        raise UsageError(f"no such folder of published goldens: {goldens}")
+    if waivers is not None:
+        _check_waivers(waivers)
+    plan = _plan(Selection(suite, opset, seed, operators, models, dtypes))
+    folder = output or _numbered(Path("runs") / (Path(backend.partition(":")[0]).stem or "backend"), resume)
+    settings = Options(
+        jobs=jobs,
+        timeout=timeout,
+        resume=resume,
+        cache=goldens or default_folder(),
+        published_only=goldens is not None,
+        command=tuple(["conformance", *sys.argv[1:]]),
+    )
+    click.echo(
+        f"{len(plan.cases)} cases, {len(plan.models)} models, suite {suite} {__version__} at opset {opset} → {folder}"
+    )
+    with _progress() as show:
+        tally = execute(plan, launch, backend, folder, settings, show)
+    if waivers is not None:
+        (folder / "waivers.toml").write_bytes(waivers.read_bytes())
+    certificate = _certify(folder, language)
+    _print_certificate(certificate, folder)
+    if tally.done < tally.planned or tally.counts.get(_not_run(), 0):
+        raise Incomplete(f"{tally.planned - tally.done + tally.counts.get(_not_run(), 0)} cases have no verdict")
+    if require_tier is not None and certificate.tier < require_tier:
+        sys.exit(BELOW)
+
+
+@cli.command()
+@click.argument("folder", type=Folder)
+def grade(folder: Path) -> None:
+    """Grade a run folder again, from the evidence alone."""
+    certificate = _grade(folder)
+    _print_certificate(certificate, folder)
+    if not certificate.complete:
+        raise Incomplete("the certificate is incomplete")
+
+
+@cli.command()
+@click.argument("folder", type=Folder)
+@click.option("--language", type=click.Choice(LANGUAGES), default="en", show_default=True)
+def report(folder: Path, language: str) -> None:
+    """Write the HTML report of a run folder again, from the evidence alone."""
+    _certify(folder, language)
+    click.echo(folder / "report" / "index.html")
+
+
+@cli.command()
+@click.argument("folders", nargs=-1, required=True, type=Folder)
+@click.option("-o", "--output", type=Folder, required=True, help="The folder of the site.")
+@click.option("--language", type=click.Choice(LANGUAGES), default="en", show_default=True)
+def matrix(folders: tuple[Path, ...], output: Path, language: str) -> None:
+    """Build a compatibility matrix, a static site, from many run folders."""
+    from .reports.matrix import write_matrix
+
+    click.echo(write_matrix(folders, output, language))
+
+
+@cli.command()
+@click.argument("old", type=Folder)
+@click.argument("new", type=Folder)
+def diff(old: Path, new: Path) -> None:
+    """Show what changed between two runs: regressions first. Exit status 1 where a case regressed."""
+    from .difference import compare
+    from .runfolder import read_run
+
+    difference = compare(read_run(old), read_run(new))
+    click.echo(difference.text())
+    if difference.regressed:
+        sys.exit(BELOW)
+
+
+@cli.command()
+@click.argument("folder", type=Folder)
+@click.argument("case")
+@click.option("-o", "--output", type=Folder, required=True, help="A new folder.")
+def export(folder: Path, case: str, output: Path) -> None:
+    """Write one case of a run as a standard ONNX test-data folder and a script that reproduces it."""
+    from .export import export_case
+
+    click.echo(export_case(folder, case, output))
+
+
+@cli.command("list")
+@click.argument("what", type=click.Choice(["operators", "models", "cases", "backends"]))
+@_selection
+@click.option("--set", "group", type=click.Choice(["core", "common"]), help="Only operators of this set.")
+def list_(
+    what: str,
+    suite: str,
+    operators: tuple[str, ...],
+    models: tuple[str, ...],
+    dtypes: tuple[str, ...],
+    opset: int,
+    seed: int,
+    group: str | None,
+) -> None:
+    """List what there is: operators, models, cases or backends."""
+    if what == "backends":
+        from .backends import listing
+
+        _table(("backend", "what it is"), listing())
+        return
+    if what == "models":
+        from .models import manifest
+
+        rows = [
+            (m.name, m.domain, str(m.nodes), str(m.operators), f"{m.parameters / 1e6:.1f} M", f"opset {m.opset}")
+            for m in manifest().values()
+        ]
+        _table(("model", "domain", "nodes", "operators", "parameters", "opset"), rows)
+        return
+    from .plan import Selection
+
+    plan = _plan(Selection(suite, opset, seed, operators, models, dtypes))
+    if what == "cases":
+        for case in plan.cases:
+            click.echo(case.id)
+        return
+    _list_operators(plan, group)
+
+
+def _list_operators(plan: Plan, group: str | None) -> None:
+    counts: dict[tuple[str, str], int] = {}
+    for case in plan.cases:
+        counts[case.domain, case.operator] = counts.get((case.domain, case.operator), 0) + 1
+    rows = []
+    for row in plan.as_json()["operators"]:
+        if group is not None and not row[group]:
+            continue
+        sets = "core" if row["core"] else "common" if row["common"] else ""
+        name = f"{row['domain']}.{row['operator']}" if row["domain"] else row["operator"]
+        number = str(counts[row["domain"], row["operator"]])
+        rows.append((name, row["family"], row["rule"], sets, f"{100 * row['weight']:.2f} %", number))
+    _table(("operator", "family", "rule", "set", "weight", "cases"), rows)
+
+
+@cli.command("new-backend")
+@click.argument("name")
+def new_backend(name: str) -> None:
+    """Write NAME.py: a working adapter file to start from."""
+    from .backends import new_backend as write
+
+    path = write(name, Path.cwd())
+    click.echo(
+        f"{path.name}: fill in the three places marked there, then\n  conformance run ./{path.name} --suite smoke"
+    )
+
+
+@cli.command()
+@click.argument("folder", type=Folder)
+@click.option("--key", type=click.Path(path_type=Path), required=True, help="An Ed25519 private key (PEM).")
+def sign(folder: Path, key: Path) -> None:
+    """Sign the evidence in a run folder."""
+    from .evidence import sign as sign_folder
+
+    click.echo(sign_folder(folder, key))
+
+
+@cli.command()
+@click.argument("folder", type=Folder)
+@click.option("--key", type=click.Path(path_type=Path), help="The signer's public key (PEM).")
+def verify(folder: Path, key: Path | None) -> None:
+    """Check a run folder: the files against the signature, the grade against the evidence."""
+    from .evidence import verify as verify_folder
+
+    click.echo(verify_folder(folder, key))
+
+
+# --- What the commands share -----------------------------------------------------------------------------
+
+
+def _pairs(options: Sequence[str]) -> dict[str, str]:
+    pairs = {}
+    for option in options:
+        key, separator, value = option.partition("=")
+        if not separator or not key:
+            raise UsageError(f"--option {option}: KEY=VALUE is meant")
+        pairs[key] = value
+    return pairs
+
+
+def _numbered(base: Path, resume: bool) -> Path:
+    """The first of base, base-2, base-3, … that is free; with --resume the last that is not."""
+    candidates = [base, *(base.with_name(f"{base.name}-{n}") for n in range(2, 10_000))]
+    taken = [c for c in candidates if c.exists()]
+    if resume and taken:
+        return taken[-1]
+    return next(c for c in candidates if not c.exists())
+
+
+def _plan(selection: Selection) -> Plan:
+    from .plan import build_plan
+
+    return build_plan(selection)
+
+
+def _not_run() -> Any:
+    from .spec import Verdict
+
+    return Verdict.NOT_RUN
+
+
+def _check_waivers(path: Path) -> None:
+    from .waivers import read_waivers
+
+    read_waivers(path)
+
+
+def _grade(folder: Path) -> Certificate:
+    from .grade import grade as grade_run
+    from .runfolder import read_run
+    from .waivers import read_waivers
+
+    waivers = folder / "waivers.toml"
+    certificate = grade_run(read_run(folder), read_waivers(waivers) if waivers.exists() else ())
+    text = json.dumps(certificate.as_json(), ensure_ascii=False, indent=1) + "\n"
+    part = folder / "certificate.part"
+    part.write_text(text, encoding="utf-8")
+    part.replace(folder / "certificate.json")
+    return certificate
+
+
+def _certify(folder: Path, language: str) -> Certificate:
+    from .reports.badge import write_badge
+    from .reports.html import write_report
+    from .reports.junit import write_junit
+
+    certificate = _grade(folder)
+    write_junit(folder)
+    write_badge(folder)
+    write_report(folder, language)
+    return certificate
+
+
+def _print_certificate(certificate: Certificate, folder: Path) -> None:
+    from .display import print_certificate
+
+    print_certificate(certificate, folder)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from .display import print_table
+
+    print_table(header, rows)
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[Tally], None]]:
+    from .display import progress
+
+    with progress() as show:
+        yield show
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The entry point: runs a command and turns what goes wrong into one line and an exit status."""
+    try:
+        cli.main(
+            args=None if arguments is None else list(arguments), prog_name="conformance", standalone_mode=False
+        )
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return USAGE
+    except (click.ClickException, UsageError) as error:
+        text = error.format_message() if isinstance(error, click.ClickException) else str(error)
+        click.echo(f"conformance: {' '.join(text.split())}", err=True)
+        return USAGE
+    except Incomplete as error:
+        click.echo(f"conformance: incomplete: {error}", err=True)
+        return INCOMPLETE
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        click.echo("conformance: interrupted; --resume goes on from here", err=True)
+        return INCOMPLETE
+    except OSError as error:
+        # A disk that is full, a folder that may not be written: the user's to mend, and not ours.
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"conformance: {where}{error.strerror or error}", err=True)
+        return USAGE
+    except SystemExit as leave:
+        return leave.code if isinstance(leave.code, int) else USAGE
+    return DONE
