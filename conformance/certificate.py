@@ -24,13 +24,10 @@ def percent(share: Fraction | int, places: int = 2) -> str:
 
 
 def _number(value: int | Fraction | None) -> Any:
-    """Counts stay integers; a share becomes its exact numerator and denominator, with a text to show."""
+    """Counts stay integers. A share becomes its exact fraction, as text because numerators outgrow the integers
+    that many JSON readers have, with a percentage to show."""
     if isinstance(value, Fraction):
-        return {
-            "numerator": value.numerator,
-            "denominator": value.denominator,
-            "percent": percent(value),
-        }
+        return {"fraction": f"{value.numerator}/{value.denominator}", "percent": percent(value)}
     return value
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 from .errors import UsageError
 from .spec import Source, Verdict
+from .waivers import Waiver, read_waivers
 
 __all__ = [
     "CERTIFICATE",
@@ -23,6 +24,7 @@ __all__ = [
     "REPEATS",
     "RESULTS",
     "RUN",
+    "WAIVERS",
     "Plan",
     "PlannedCase",
     "PlannedModel",
@@ -36,6 +38,7 @@ __all__ = [
 
 FORMAT = 1
 RUN, PLAN, RESULTS, CERTIFICATE = "run.json", "plan.json", "results.jsonl", "certificate.json"
+WAIVERS = "waivers.toml"
 REPEATS = ("identical", "differs", "not-repeated")
 
 T = TypeVar("T")
@@ -148,11 +151,13 @@ class Result:
 @dataclass(frozen=True, slots=True)
 class RunFolder:
     """A whole run. ``run``: run.json as it is. ``results``: one for each planned case, in the plan's order.
-    ``path``: where it was read from; None for one that was never on disk."""
+    ``waivers``: those that the run was started with. ``path``: where it was read from; None for one that was
+    never on disk."""
 
     run: Mapping[str, Any]
     plan: Plan
     results: Mapping[str, Result]
+    waivers: tuple[Waiver, ...] = ()
     path: Path | None = None
 
     @property
@@ -168,7 +173,7 @@ class RunFolder:
 
 
 def read_run(folder: Path | str) -> RunFolder:
-    """Read and check run.json, plan.json and results.jsonl.
+    """Read and check run.json, plan.json, results.jsonl and, where there is one, waivers.toml.
 
     Of several lines about a case the last one counts (a resumed run repeats the cases that were in flight). A
     last line that was cut off in the middle, as a killed run leaves it, is not evidence: its case has not run.
@@ -188,11 +193,13 @@ def read_run(folder: Path | str) -> RunFolder:
             raise UsageError(f"{folder} is not a run folder: {reason}") from None
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{folder / name}: cannot be read: {error}") from None
-    return parse_run(texts[RUN], texts[PLAN], texts[RESULTS], folder)
+    run = parse_run(texts[RUN], texts[PLAN], texts[RESULTS], folder)
+    waivers = folder / WAIVERS
+    return replace(run, waivers=read_waivers(waivers)) if waivers.exists() else run
 
 
 def parse_run(run: str, plan: str, results: str, path: Path | None = None) -> RunFolder:
-    """The same from the three files' texts; ``path`` only names them in messages."""
+    """The same from the texts of the first three; ``path`` names them in messages."""
     base = path if path is not None else Path()
     header = _document(run, base / RUN)
     planned = _plan(_document(plan, base / PLAN), base / PLAN)
@@ -210,7 +217,7 @@ def parse_run(run: str, plan: str, results: str, path: Path | None = None) -> Ru
     filled = {
         case: found.get(case) or Result(case, Verdict.NOT_RUN, "no verdict was recorded") for case in planned.cases
     }
-    return RunFolder(MappingProxyType(header), planned, MappingProxyType(filled), path)
+    return RunFolder(MappingProxyType(header), planned, MappingProxyType(filled), path=path)
 
 
 def _reason(error: Exception) -> str:
