@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from conformance.draws import choice, integers, nonzero, uniform
 from conformance.dtypes import FLOATS, INTEGERS, SIGNED
 from conformance.lazy import torch
-from conformance.rules import EXACT, ROUNDED, Accumulation, Elementary, Exact, Rounded
+from conformance.rules import EXACT, ROUNDED, Accumulation, Composite, Elementary, Exact, Rounded
 from conformance.spec import Operator, Sample, const, tensor
 
 from . import samples as s
@@ -267,13 +267,14 @@ OPERATORS = (
     Operator("Sign", lambda x: torch.sign(x), EXACT, partial(signed, special=no_nan)),
     Operator("Reciprocal", lambda x: torch.reciprocal(x), Rounded(2.5, 1.0), partial(s.unary, nonzero(0.1, 9))),
     Operator("Sqrt", lambda x: torch.sqrt(x), Rounded(3.0, 1.0), partial(s.unary, uniform(0, 9))),
-    Operator("Sum", add_all, Accumulation(), s.variadic),
-    Operator("Mean", mean_all, Accumulation(count=add_all), s.variadic),
+    # Engines add and round one operand after the other.
+    Operator("Sum", add_all, Composite(), s.variadic),
+    Operator("Mean", mean_all, Composite(), s.variadic),
     Operator("Max", largest, EXACT, partial(s.variadic, limits=LIMITS)),
     Operator("Min", smallest, EXACT, partial(s.variadic, limits=LIMITS)),
     Operator("Floor", lambda x: torch.floor(x), Exact(signed_zero=True), roundings),
     Operator("Ceil", lambda x: torch.ceil(x), EXACT, roundings),
     Operator("Round", lambda x: torch.round(x), EXACT, halves),
     Operator("Clip", clip, EXACT, clips),
-    Operator("CumSum", running_sum, Accumulation(operands=(0,)), running_sums),
+    Operator("CumSum", running_sum, Accumulation(), running_sums),
 )

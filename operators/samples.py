@@ -308,10 +308,13 @@ def reduction(
     sizes = (replace(dynamic, shape=(1, 5, 9)), const([1])), (replace(dynamic, shape=(4, 33, 2)), const([1]))
     yield Sample("dynamic", (dynamic, const([1])), dtypes=FEW, again=sizes, tags=DYNAMIC)
     if special is not None:
-        # Each value among ordinary ones, then next to each other one.
-        size = len(special)
-        rows = [v for s in special for v in (s, 2.0, 0.5)] + [v for s in special for v in (s, INF, 1.0)]
-        table = literal(*rows, shape=(2 * size, 3)), const([1])
+        # Each value first, in the middle and last among ordinary ones: where it stands must not matter.
+        rows = [
+            row
+            for v in special
+            for row in ((v, 2.0, 0.5, 1.0, 4.0), (2.0, 0.5, v, 1.0, 4.0), (INF, 2.0, 0.5, 1.0, v))
+        ]
+        table = literal(*[v for row in rows for v in row], shape=(len(rows), 5)), const([1])
         yield Sample("special", table, {"keepdims": 0}, dtypes=FLOATS, tags=SPECIAL)
     yield Sample("axes-attribute", (x,), {"axes": [1]}, dtypes=("float32", "float64", *integral), opset=11)
     yield Sample(
