@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .plan import Plan, Selection
     from .run import Tally
 
-__all__ = ["main"]
+__all__ = ["main", "pairs"]
 
 DONE, BELOW, USAGE, INCOMPLETE = 0, 1, 2, 3
 LANGUAGES = ("en", "zh")
@@ -107,7 +107,7 @@ def run(
 
     launch = Launch(
         resolve(backend),
-        options=_pairs(options),
+        options=pairs(options),
         python=interpreter,
         memory=None if memory is None else int(memory * 2**30),
     )
@@ -123,7 +123,7 @@ def run(
         resume=resume,
         cache=goldens or default_folder(),
         published_only=goldens is not None,
-        command=tuple(["conformance", *sys.argv[1:]]),
+        command=("conformance", *sys.argv[1:]),
     )
     click.echo(
         f"{len(plan.cases)} cases, {len(plan.models)} models, suite {suite} {__version__} at opset {opset} → {folder}"
@@ -284,7 +284,8 @@ def verify(folder: Path, key: Path | None) -> None:
 # --- What the commands share -----------------------------------------------------------------------------
 
 
-def _pairs(options: Sequence[str]) -> dict[str, str]:
+def pairs(options: Sequence[str]) -> dict[str, str]:
+    """KEY=VALUE texts as a mapping. Raises ``UsageError`` for anything else."""
     pairs = {}
     for option in options:
         key, separator, value = option.partition("=")

@@ -20,7 +20,7 @@ from .plan import Plan
 from .pool import Launch, Outcome, Pool, Task
 from .spec import Case, Source, Verdict
 
-__all__ = ["Options", "Tally", "execute", "verdict_of"]
+__all__ = ["Options", "Tally", "execute", "judge_one", "verdict_of"]
 
 # A whole model is one case: what an operator gets, many times over.
 WHOLE_MODEL_PATIENCE = 10.0
@@ -137,15 +137,7 @@ def _results(
                 settled.append(_record(ready.case, Judgement(Verdict.NOT_RUN, ready.problem, {})))
                 continue
             waiting[ready.case.id] = ready
-            whole = ready.case.source is Source.END_TO_END
-            yield Task(
-                ready.case.id,
-                ready.model,
-                ready.feeds,
-                # A refusal is not repeated, and a whole model costs too much to run twice for its bits alone.
-                repeats=1 if whole or ready.expected is None else options.repeats,
-                timeout=options.timeout * (WHOLE_MODEL_PATIENCE if whole else 1.0),
-            )
+            yield _task(ready, options.timeout, options.repeats)
 
     for outcome in pool.run(tasks()):
         yield from _take(settled)
@@ -159,6 +151,30 @@ def _results(
             record["error"]["drift"] = _drift(plan, ready.case, bits)
         yield record
     yield from _take(settled)
+
+
+def _task(ready: Ready, timeout: float, repeats: int) -> Task:
+    whole = ready.case.source is Source.END_TO_END
+    return Task(
+        ready.case.id,
+        ready.model,
+        ready.feeds,
+        # A refusal is not repeated, and a whole model costs too much to run twice for its bits alone.
+        repeats=1 if whole or ready.expected is None else repeats,
+        timeout=timeout * (WHOLE_MODEL_PATIENCE if whole else 1.0),
+    )
+
+
+def judge_one(pool: Pool, ready: Ready, case: Case, described: Mapping[str, Any], timeout: float) -> Judgement:
+    """The judgement on one case, for a front end that asks for them one at a time."""
+    if why := _declined(case, described.get("supports") or {}):
+        return Judgement(Verdict.UNSUPPORTED, why, {})
+    if ready.problem:
+        return Judgement(Verdict.NOT_RUN, ready.problem, {})
+    (outcome,) = pool.run([_task(ready, timeout, Options().repeats)])
+    if ready.scratch is not None:
+        ready.scratch.unlink(missing_ok=True)
+    return verdict_of(ready, outcome, flush_to_zero=_declares_flush(described))
 
 
 def _take(settled: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

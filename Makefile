@@ -1,0 +1,47 @@
+# make certify   certify ONNX Runtime on this machine's CPU: the main job
+# make test      everything that CI runs: lint, types, tests against the installed package
+# make check     ruff and mypy --strict
+# make bench     the benchmarks, each beside its peer
+# make zoo       export the reference models again (needs torch and transformers; MODEL=NAME for one)
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+RUN    ?= runs/onnxruntime
+# The suite keeps its references here; CONFORMANCE_CACHE moves them.
+export CONFORMANCE_CACHE ?= $(CURDIR)/.cache
+
+SOURCES := $(shell git ls-files 'conformance/*' 'operators/*' 'reports/*' 'templates/*' 2>/dev/null) pyproject.toml
+
+.PHONY: certify test check bench zoo clean
+
+certify: $(VENV)/installed
+	rm -rf "$(RUN)"
+	$(BIN)/conformance run onnxruntime -o "$(RUN)" --jobs 2
+
+test: check
+	$(BIN)/pytest
+
+check: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	cd docs && ../$(BIN)/mypy --config-file ../pyproject.toml
+
+bench: $(VENV)/installed
+	$(BIN)/python benchmarks/vectors.py
+	$(BIN)/python benchmarks/certify.py
+
+zoo: $(VENV)/installed
+	$(BIN)/pip install -q -c constraints.txt -r tools/requirements.txt
+	$(BIN)/python tools/build_models.py $(MODEL)
+
+# mypy looks at the installed package too: only there are the four folders one package.
+
+# The package is installed as a user would have it, not in place: what is tested is what is shipped.
+$(VENV)/installed: constraints.txt $(SOURCES)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
