@@ -7,7 +7,7 @@ rules and the sources of the constants are explained for users in docs/numerics.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -96,7 +96,8 @@ def ulp(y: np.ndarray, dtype: str) -> np.ndarray:
     """
     kind = lookup(_format(dtype))
     y = np.ascontiguousarray(y, dtype=np.float64).reshape(np.shape(y))
-    power: np.ndarray = (y.view(np.uint64) & _EXPONENT).view(np.float64)  # clears sign and fraction: 2^⌊log2|y|⌋
+    # Clears sign and fraction: 2^⌊log2|y|⌋. NumPy makes a scalar of an array of rank 0, hence asarray.
+    power: np.ndarray = np.asarray(y.view(np.uint64) & _EXPONENT).view(np.float64)
     np.maximum(power, kind.smallest, out=power)
     power *= 2.0**-kind.p
     return power
@@ -111,6 +112,11 @@ def allowed(expected: Expected, *, flush_to_zero: bool = False) -> np.ndarray:
     smallest normal number: what a backend that treats subnormals as zero is off by. Raises ``ValueError`` where
     the rule needs a field of ``expected`` that is None.
     """
+    if expected.value.ndim == 0:  # NumPy's arithmetic turns these into scalars, which cannot be written to
+        parts = ("value", "magnitude", "terms", "spread", "low", "high")
+        arrays = {p: getattr(expected, p) for p in parts}
+        lifted = {p: np.reshape(a, (1,)) for p, a in arrays.items() if a is not None}
+        return allowed(replace(expected, **lifted), flush_to_zero=flush_to_zero).reshape(())
     rule = expected.rule
     shape = expected.value.shape
     if not approximates(expected):
@@ -123,7 +129,7 @@ def allowed(expected: Expected, *, flush_to_zero: bool = False) -> np.ndarray:
             free[np.isinf(expected.spread)] = np.inf
         return free
     kind = lookup(_format(expected.dtype))
-    y = np.abs(expected.value)  # of a complex number: each component may be off relative to the modulus
+    y = np.asarray(np.abs(expected.value))  # of a complex number: each component may be off relative to the modulus
     with np.errstate(invalid="ignore", over="ignore"):
         if isinstance(rule, (Rounded, Elementary)):
             count = rule.narrow if kind.p < lookup("float32").p else rule.ulps
@@ -135,7 +141,7 @@ def allowed(expected: Expected, *, flush_to_zero: bool = False) -> np.ndarray:
                 np.maximum(bound, count * kind.u * rule.scale, out=bound)
         else:
             # 2u·|y|, and below the normal numbers one ulp.
-            bound = np.maximum(y, kind.smallest)
+            bound = np.asarray(np.maximum(y, kind.smallest))
             bound *= 2.0 * kind.u
             bound += _accumulated(expected) if isinstance(rule, Accumulation) else _composed(expected)
     if expected.dtype in ("float64", "complex128"):
@@ -164,7 +170,7 @@ def _accumulated(expected: Expected) -> np.ndarray:
     if expected.magnitude is None or expected.terms is None:
         raise ValueError("an accumulation needs magnitude and terms")
     accumulator = lookup(lookup(_format(expected.dtype)).accumulator)
-    bound: np.ndarray = np.sqrt(np.maximum(expected.terms, 1.0)) * expected.magnitude
+    bound: np.ndarray = np.asarray(np.sqrt(np.maximum(expected.terms, 1.0)) * expected.magnitude)
     bound *= ACCUMULATION_DEVIATIONS * accumulator.u
     beyond = ~(expected.magnitude <= accumulator.largest)
     if beyond.any():
@@ -178,7 +184,7 @@ def _composed(expected: Expected) -> np.ndarray:
         raise ValueError("a composite needs a spread")
     assert isinstance(expected.rule, Composite)
     floor = COMPOSITE_FLOOR * lookup(_format(expected.dtype)).u * expected.rule.scale
-    bound: np.ndarray = expected.spread * COMPOSITE_SIGMAS
+    bound: np.ndarray = np.asarray(expected.spread * COMPOSITE_SIGMAS)
     if floor:
         np.maximum(bound, floor, out=bound)
     return bound
