@@ -142,7 +142,7 @@ def _accumulate(value: np.ndarray, origin: np.ndarray, total: np.ndarray) -> Non
         total[value != origin] = np.inf
         return
     with np.errstate(invalid="ignore", over="ignore"):
-        error = np.abs(value - origin)
+        error = np.asarray(np.abs(value - origin))  # NumPy makes a scalar of an array of rank 0
     if not np.isfinite(error).all():
         same = (value == origin) | (np.isnan(value) & np.isnan(origin))
         error[same] = 0.0
