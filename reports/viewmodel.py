@@ -1,0 +1,465 @@
+"""What the certification report shows, as plain records: every number is decided here, nothing of its markup.
+
+Texts that people read are left to the language; what comes from a run stays as the evidence has it.
+"""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..certificate import Blocker, Certificate, Missing, Summary, Waived
+from ..dtypes import DTYPES
+from ..runfolder import PlannedCase, PlannedModel, Result, RunFolder
+from ..spec import Source, Verdict
+from .criteria import CriterionView, TierView, tier_views
+from .distribution import Distribution, distribution
+from .tally import SEVERITY, Tally
+
+__all__ = [
+    "BlockerView",
+    "CaseView",
+    "Cell",
+    "FamilyView",
+    "ModelView",
+    "NodeView",
+    "OperatorView",
+    "Page",
+    "Reproduce",
+    "UnsupportedView",
+    "WaivedView",
+    "page",
+]
+
+WORST = 20  # cases furthest outside their bound, and as many of the other failures
+LISTED = 30  # failing nodes named under a model's strip; the page says how many more there are
+
+
+@dataclass(frozen=True, slots=True)
+class Reproduce:
+    """How a case of this run is run again: the folder as the run named it, and the start of the command."""
+
+    folder: str
+    run: str
+
+    @classmethod
+    def of(cls, run: RunFolder) -> Reproduce:
+        command = [str(part) for part in _list(run.run.get("command"))]
+        folder = run.path.name if run.path is not None else "DIR"
+        for flag, value in zip(command, command[1:], strict=False):
+            if flag in ("-o", "--output"):
+                folder = value
+        backend = run.backend
+        parts = ["conformance", "run", str(backend.get("spec") or backend.get("name") or "BACKEND")]
+        options = backend.get("options")
+        for key, value in options.items() if isinstance(options, Mapping) else ():
+            parts += ["--option", f"{key}={value}"]
+        if run.suite.get("seed"):
+            parts += ["--seed", str(run.suite["seed"])]
+        return cls(folder, shlex.join(parts))
+
+    def commands(self, case: PlannedCase) -> tuple[str, ...]:
+        """Export the case as files that need nothing of this project; run its operator or model again."""
+        name = f"{case.domain}.{case.operator}" if case.domain else case.operator
+        only = ["--operator", name, "--dtype", case.dtype]
+        if case.source is not Source.OPERATOR:
+            only = ["--model", case.model or ""]
+        export = ["conformance", "export", self.folder, case.case, "-o", "reproduction"]
+        return shlex.join(export), f"{self.run} {shlex.join([*only, '-o', 'again'])}"
+
+
+@dataclass(frozen=True, slots=True)
+class CaseView:
+    """A planned case and what came of it. ``number``: its place in the plan. ``units``: its largest error in
+    units of the bound; None where no float was compared. ``commands``: what reproduces it, in a shell."""
+
+    number: int
+    id: str
+    operator: str
+    dtype: str
+    source: Source
+    model: str | None
+    family: str
+    verdict: Verdict
+    message: str
+    error: Mapping[str, Any]
+    units: float | None
+    repeat: str
+    log: str
+    after: str | None
+    commands: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """All cases of one operator in one dtype, from the catalogue and from models' nodes."""
+
+    dtype: str
+    tally: Tally
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorView:
+    """A row of the heatmap; one cell for each column, None where nothing was planned."""
+
+    label: str
+    family: str
+    rule: str
+    core: bool
+    common: bool
+    tally: Tally
+    cells: tuple[Cell | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyView:
+    """The operators of a family."""
+
+    name: str
+    operators: tuple[OperatorView, ...]
+
+    @property
+    def tally(self) -> Tally:
+        return sum((operator.tally for operator in self.operators), Tally())
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """A node of a strip. ``number``: its case's; None, and ``verdict`` None, where the case was not selected."""
+
+    name: str
+    operator: str
+    number: int | None
+    verdict: Verdict | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelView:
+    """A reference model. ``whole``: every node, every block and the run from end to end pass."""
+
+    name: str
+    domain: str
+    parameters: int
+    nodes: tuple[NodeView, ...]
+    tally: Tally
+    blocks: Tally
+    end_to_end: Verdict | None
+    end_to_end_units: float | None
+    whole: bool
+    failing: tuple[tuple[NodeView, CaseView], ...]
+    more_failing: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlockerView:
+    """A line of the fix-first list. ``operator``: its label, with the domain. ``examples``: at most three cases."""
+
+    blocker: Blocker
+    operator: str
+    tally: Tally
+    examples: tuple[CaseView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WaivedView:
+    """A waived case; ``href`` only where the link is one that a browser may follow."""
+
+    waived: Waived
+    href: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class UnsupportedView:
+    """What the backend declined, by operator. ``message``: the first it gave."""
+
+    operator: str
+    dtypes: tuple[str, ...]
+    count: int
+    planned: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The whole report. ``declared``, ``environment``: (name, value) pairs, nested names joined with a dot."""
+
+    backend: str
+    version: str
+    device: str
+    certificate: Certificate
+    summary: Summary
+    suite: Mapping[str, Any]
+    digest: str
+    started: str
+    finished: str | None
+    seconds: float
+    command: str
+    declared: tuple[tuple[str, str], ...]
+    environment: tuple[tuple[str, str], ...]
+    tally: Tally
+    sources: tuple[tuple[Source, Tally], ...]
+    first_failing: CriterionView | None
+    tiers: tuple[TierView, ...]
+    missing: tuple[Missing, ...]
+    blockers: tuple[BlockerView, ...]
+    dtypes: tuple[str, ...]
+    families: tuple[FamilyView, ...]
+    models: tuple[ModelView, ...]
+    distributions: tuple[Distribution, ...]
+    furthest: tuple[CaseView, ...]
+    more_furthest: int
+    failures: tuple[CaseView, ...]
+    more_failures: int
+    closest: tuple[CaseView, ...]
+    waived: tuple[WaivedView, ...]
+    waiver_errors: tuple[str, ...]
+    unsupported: tuple[UnsupportedView, ...]
+    cases: tuple[CaseView, ...]
+    reproduce: Reproduce
+
+    @property
+    def not_run(self) -> int:
+        return self.tally[Verdict.NOT_RUN]
+
+    @property
+    def selected(self) -> bool:
+        """The plan is the whole suite, not a part that somebody picked."""
+        return self.suite.get("complete") is True
+
+    @property
+    def clean_operators(self) -> int:
+        return sum(operator.tally.clean for family in self.families for operator in family.operators)
+
+    @property
+    def operators(self) -> int:
+        return sum(len(family.operators) for family in self.families)
+
+
+def page(run: RunFolder, certificate: Certificate) -> Page:
+    """The report of a run and its grade. Pure: reads nothing else."""
+    reproduce = Reproduce.of(run)
+    cases = tuple(
+        _case(number, planned, run.results[planned.case], reproduce)
+        for number, planned in enumerate(run.plan.cases.values())
+    )
+    by_id = {case.id: case for case in cases}
+    dtypes = _columns(cases)
+    furthest, failures, closest = _worst(cases)
+    tiers, first = tier_views(certificate)
+    backend, header = run.backend, run.run
+    return Page(
+        backend=str(backend.get("name") or backend.get("spec") or "—"),
+        version=str(backend.get("version") or ""),
+        device=str(backend.get("device") or ""),
+        certificate=certificate,
+        summary=certificate.summary,
+        suite=run.suite,
+        digest=str(run.suite.get("digest", "")),
+        started=str(header.get("started") or "—"),
+        finished=str(header["finished"]) if header.get("finished") else None,
+        seconds=_real(header.get("seconds")) or 0.0,
+        command=_command(header.get("command")),
+        declared=tuple(_pairs(backend)),
+        environment=tuple(_pairs(header.get("environment") or {})),
+        tally=Tally.of(case.verdict for case in cases),
+        sources=tuple((s, Tally.of(case.verdict for case in cases if case.source is s)) for s in Source),
+        first_failing=first,
+        tiers=tiers,
+        missing=certificate.missing,
+        blockers=tuple(_blocker(blocker, by_id) for blocker in certificate.blockers),
+        dtypes=dtypes,
+        families=_families(run, cases, dtypes),
+        models=tuple(_model(model, by_id) for model in run.plan.models),
+        distributions=_distributions(cases),
+        furthest=tuple(furthest[:WORST]),
+        more_furthest=max(0, len(furthest) - WORST),
+        failures=tuple(failures[:WORST]),
+        more_failures=max(0, len(failures) - WORST),
+        closest=tuple(closest),
+        waived=tuple(WaivedView(w, w.link if _safe(w.link) else None) for w in certificate.waived),
+        waiver_errors=certificate.waiver_errors,
+        unsupported=_unsupported(cases),
+        cases=cases,
+        reproduce=reproduce,
+    )
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _command(value: Any) -> str:
+    return value if isinstance(value, str) else shlex.join(str(part) for part in _list(value))
+
+
+def _real(value: Any) -> float | None:
+    """A number as evidence may hold it; text such as "nan" or "inf" too, and None for anything else."""
+    if isinstance(value, bool) or value is None:
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _label(domain: str, operator: str) -> str:
+    return f"{domain}.{operator}" if domain else operator
+
+
+def _case(number: int, planned: PlannedCase, result: Result, reproduce: Reproduce) -> CaseView:
+    return CaseView(
+        number=number,
+        id=planned.case,
+        operator=_label(planned.domain, planned.operator),
+        dtype=planned.dtype,
+        source=planned.source,
+        model=planned.model,
+        family=planned.family,
+        verdict=result.verdict,
+        message=result.message,
+        error=result.error,
+        units=_real(result.error.get("units")),
+        repeat=result.repeat,
+        log=result.log,
+        after=result.after,
+        commands=reproduce.commands(planned),
+    )
+
+
+def _columns(cases: Iterable[CaseView]) -> tuple[str, ...]:
+    """The dtypes that occur: floats first, widest use first; then integers, then the rest."""
+    used = {case.dtype for case in cases if case.source in (Source.OPERATOR, Source.MODEL)}
+    first = ("float32", "float16", "bfloat16", "float64")
+    known = [*first, *(name for name in DTYPES if name not in first)]
+    return tuple(d for d in known if d in used) + tuple(sorted(used - set(known)))
+
+
+def _families(run: RunFolder, cases: Sequence[CaseView], dtypes: Sequence[str]) -> tuple[FamilyView, ...]:
+    found: dict[str, dict[str, list[Verdict]]] = {}
+    for case in cases:
+        if case.source in (Source.OPERATOR, Source.MODEL):
+            found.setdefault(case.operator, {}).setdefault(case.dtype, []).append(case.verdict)
+    rows: dict[str, list[OperatorView]] = {}
+    for operator in run.plan.operators:
+        tallies = {dtype: Tally.of(verdicts) for dtype, verdicts in found.get(operator.label, {}).items()}
+        cells = tuple(Cell(d, tallies[d]) if d in tallies else None for d in dtypes)
+        rows.setdefault(operator.family, []).append(
+            OperatorView(
+                label=operator.label,
+                family=operator.family,
+                rule=operator.rule,
+                core=operator.core,
+                common=operator.common,
+                tally=sum(tallies.values(), Tally()),
+                cells=cells,
+            )
+        )
+    return tuple(
+        FamilyView(name, tuple(sorted(operators, key=lambda o: o.label)))
+        for name, operators in sorted(rows.items())
+    )
+
+
+def _model(model: PlannedModel, by_id: Mapping[str, CaseView]) -> ModelView:
+    def node(name: str, operator: str, case: CaseView | None) -> NodeView:
+        return NodeView(name, operator, case and case.number, case and case.verdict)
+
+    pairs = [(planned, by_id.get(planned.case)) for planned in model.nodes]
+    nodes = tuple(node(planned.name, planned.operator, case) for planned, case in pairs)
+    failing = [
+        (view, case)
+        for view, (_, case) in zip(nodes, pairs, strict=True)
+        if case is not None and case.verdict is not Verdict.PASS
+    ]
+    blocks = [by_id[name].verdict for name in model.blocks if name in by_id]
+    end = by_id.get(model.end_to_end or "")
+    planned_all = all(name in by_id for name in model.cases)
+    return ModelView(
+        name=model.name,
+        domain=model.domain,
+        parameters=model.parameters,
+        nodes=nodes,
+        tally=Tally.of(view.verdict for view in nodes if view.verdict is not None),
+        blocks=Tally.of(blocks),
+        end_to_end=end and end.verdict,
+        end_to_end_units=end and end.units,
+        whole=planned_all and bool(model.cases) and all(by_id[n].verdict is Verdict.PASS for n in model.cases),
+        failing=tuple(failing[:LISTED]),
+        more_failing=max(0, len(failing) - LISTED),
+    )
+
+
+def _distributions(cases: Iterable[CaseView]) -> tuple[Distribution, ...]:
+    errors: dict[str, list[float]] = {}
+    for case in cases:
+        if case.units is not None:
+            errors.setdefault(case.family, []).append(case.units)
+    return tuple(distribution(family, units) for family, units in sorted(errors.items()))
+
+
+def _worst(cases: Iterable[CaseView]) -> tuple[list[CaseView], list[CaseView], list[CaseView]]:
+    """Cases beyond their bound, the furthest first; one of each other failure, the gravest first; and, of those
+    within their bound, the ten closest to it."""
+    beyond, within = [], []
+    others: dict[tuple[Verdict, str, str], CaseView] = {}
+    for case in cases:
+        far = case.units is not None and (math.isnan(case.units) or case.units > 1)
+        if case.verdict is Verdict.PASS:
+            if case.units is not None and not far:
+                within.append(case)
+        elif far:
+            beyond.append(case)
+        elif case.verdict not in (Verdict.UNSUPPORTED, Verdict.NOT_RUN):
+            others.setdefault((case.verdict, case.operator, case.dtype), case)
+
+    def distance(case: CaseView) -> float:
+        units = case.units or 0.0
+        return math.inf if math.isnan(units) else units
+
+    beyond.sort(key=distance, reverse=True)
+    within.sort(key=distance, reverse=True)
+    rest = sorted(others.values(), key=lambda case: SEVERITY.index(case.verdict))
+    return beyond, rest, within[:10]
+
+
+def _blocker(blocker: Blocker, by_id: Mapping[str, CaseView]) -> BlockerView:
+    examples = [by_id[case] for case in blocker.cases[:3] if case in by_id]
+    label = _label(blocker.domain, blocker.operator or blocker.what)
+    return BlockerView(blocker, label, Tally(blocker.verdicts), tuple(examples))
+
+
+def _safe(link: str) -> bool:
+    """A link that a reader may follow; ``javascript:`` and the like are shown as text."""
+    return link.startswith(("https://", "http://"))
+
+
+def _unsupported(cases: Iterable[CaseView]) -> tuple[UnsupportedView, ...]:
+    declined: dict[str, list[CaseView]] = {}
+    planned: dict[str, int] = {}
+    for case in cases:
+        planned[case.operator] = planned.get(case.operator, 0) + 1
+        if case.verdict is Verdict.UNSUPPORTED:
+            declined.setdefault(case.operator, []).append(case)
+    views = [
+        UnsupportedView(
+            operator, tuple(sorted({c.dtype for c in found})), len(found), planned[operator], found[0].message
+        )
+        for operator, found in declined.items()
+    ]
+    return tuple(sorted(views, key=lambda view: (-view.count, view.operator)))
+
+
+def _pairs(data: Any, prefix: str = "") -> Iterable[tuple[str, str]]:
+    """Nested data as (dotted name, text) pairs."""
+    for key, value in data.items() if isinstance(data, Mapping) else ():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            yield from _pairs(value, f"{name}.")
+        elif isinstance(value, list):
+            yield name, ", ".join(str(item) for item in value) or "—"
+        else:
+            yield name, "—" if value in (None, "", {}) else str(value)
+
