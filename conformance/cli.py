@@ -129,9 +129,7 @@ def run(
         f"{len(plan.cases)} cases, {len(plan.models)} models, suite {suite} {__version__} at opset {opset} → {folder}"
     )
     with _progress() as show:
-        tally = execute(plan, launch, backend, folder, settings, show)
-    if waivers is not None:
-        (folder / "waivers.toml").write_bytes(waivers.read_bytes())
+        tally = execute(plan, launch, backend, folder, settings, waivers, show)
     certificate = _certify(folder, language)
     _print_certificate(certificate, folder)
     if tally.done < tally.planned or tally.counts.get(_not_run(), 0):
@@ -325,10 +323,8 @@ def _check_waivers(path: Path) -> None:
 def _grade(folder: Path) -> Certificate:
     from .grade import grade as grade_run
     from .runfolder import read_run
-    from .waivers import read_waivers
 
-    waivers = folder / "waivers.toml"
-    certificate = grade_run(read_run(folder), read_waivers(waivers) if waivers.exists() else ())
+    certificate = grade_run(read_run(folder))
     text = json.dumps(certificate.as_json(), ensure_ascii=False, indent=1) + "\n"
     part = folder / "certificate.part"
     part.write_text(text, encoding="utf-8")

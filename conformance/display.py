@@ -91,11 +91,13 @@ def print_certificate(certificate: Certificate, folder: Path) -> None:
         f"{summary.operators_trusted} of {summary.operators} ({percent(summary.coverage)}, weighted "
         f"{percent(summary.weighted_coverage)}); models whole {summary.models_whole} of {summary.models}"
     )
+    next_tier = certificate.tier + 1
     for missing in certificate.missing:
-        console.print(
-            f"  tier {missing.tier} asks for {missing.required} {missing.name}; the suite has {missing.available}"
-        )
-    unmet = [c for c in certificate.criteria if c.tier == certificate.tier + 1 and c.met is False and not c.short]
+        if certificate.complete and missing.tier == next_tier:
+            console.print(
+                f"  tier {missing.tier} asks for {missing.required} {missing.name}; the suite has {missing.available}"
+            )
+    unmet = [c for c in certificate.criteria if c.tier == next_tier and c.met is False and not c.short]
     for criterion in unmet:
         console.print(
             f"  [red]✗[/red] tier {criterion.tier}: {escape(criterion.name)}: {escape(criterion.detail)}"

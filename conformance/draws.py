@@ -203,10 +203,11 @@ def draw(recipe: Draw, shape: Sequence[int], dtype: str, key: str) -> np.ndarray
 
 def _literal(items: Sequence[Any], dtype: str) -> np.ndarray:
     target = lookup(dtype).numpy
-    if target == object:
+    if lookup(dtype).kind == "string":
         out = np.empty(len(items), dtype=object)
         out[:] = items
         return out
     if lookup(dtype).is_float:
-        return np.array([float(i) for i in items], dtype=np.float64).astype(target)
+        with np.errstate(over="ignore"):  # a literal may be meant to overflow the dtype under test
+            return np.array([float(i) for i in items], dtype=np.float64).astype(target)
     return np.array(items, dtype=object).astype(target)

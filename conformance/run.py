@@ -18,6 +18,7 @@ from .journal import Journal
 from .judge import Judgement, combine, judge
 from .plan import Plan
 from .pool import Launch, Outcome, Pool, Task
+from .runfolder import PLAN, RUN, WAIVERS
 from .spec import Case, Source, Verdict
 
 __all__ = ["Options", "Tally", "execute", "judge_one", "verdict_of"]
@@ -67,9 +68,10 @@ def execute(
     spec: str,
     folder: Path,
     options: Options,
+    waivers: Path | None = None,
     progress: Callable[[Tally], None] = lambda tally: None,
 ) -> Tally:
-    """Run a plan into a run folder: run.json, plan.json and results.jsonl.
+    """Run a plan into a run folder: run.json, plan.json, results.jsonl and, where given, a copy of the waivers.
 
     ``spec`` is the backend as the user named it. Raises ``UsageError`` for a folder that holds another run, a
     backend that cannot be started at all, and a disk that takes no more; whatever had a verdict keeps it.
@@ -96,8 +98,10 @@ def execute(
         ):
             described = pool.describe()
             header = _run_json(plan, spec, launch, described, options)
-            _write_json(folder / "plan.json", plan.as_json())
-            _write_json(folder / "run.json", header)
+            _write_json(folder / PLAN, plan.as_json())
+            _write_json(folder / RUN, header)
+            if waivers is not None:
+                (folder / WAIVERS).write_bytes(waivers.read_bytes())
             progress(tally)
             bits: dict[str, float] = {}
             for record in _results(plan, pool, casework, described, finished, options, bits):
@@ -108,7 +112,7 @@ def execute(
                 progress(tally)
         header["finished"] = _now()
         header["seconds"] = round(time.monotonic() - started, 3)
-        _write_json(folder / "run.json", header)
+        _write_json(folder / RUN, header)
     return tally
 
 
