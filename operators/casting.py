@@ -1,0 +1,253 @@
+"""Operators that change the element type: by value (Cast, CastLike) or by keeping the bits (BitCast).
+
+What ONNX leaves open is not asked for: a float that is out of an integer type's range, and the rounding of a
+float64 to 16 bits through float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from conformance.draws import AUTO, Draw, choice, integers, uniform
+from conformance.dtypes import BOOL, FLOATS, INTEGERS, SIGNED, from_onnx, lookup, torch_dtype
+from conformance.lazy import torch
+from conformance.spec import Operator, Sample, TensorSpec, tensor
+
+from .movement import COPIED, PAIR
+from .samples import DYNAMIC, EMPTY, INF, LARGE, NAN, SCALAR, SPECIAL, extremes, literal, refusals, tagged
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["OPERATORS", "to_dtype"]
+
+ONE = ("float32",)
+FLOAT8 = ("float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz")
+INT4 = ("int4", "uint4")
+HALVES = ("float16", "bfloat16")
+PLAIN = (*FLOATS, *INTEGERS, *BOOL)
+# torch has too little arithmetic on these: they are computed as the wider signed type.
+WIDER = {"uint16": "int32", "uint32": "int64", "uint64": "int64"}
+
+
+def _rounded(x: Tensor, dtype: str) -> Tensor:
+    """float64 values on the format's grid, to nearest even; above the largest number the grid goes on."""
+    kind = lookup(dtype)
+    x = x.double()
+    exponent = torch.frexp(torch.where(x.isfinite(), x.abs(), 1.0).clamp(min=kind.smallest)).exponent - 1
+    spacing = torch.ldexp(torch.ones_like(x), exponent - kind.p)
+    return torch.round(x / spacing) * spacing
+
+
+def to_dtype(x: Tensor, dtype: str, saturate: bool = True) -> Tensor:
+    """Cast by value, rounding once to nearest even (torch goes to the narrow formats through float32).
+
+    ``dtype`` is an ONNX type name; a type that torch does not compute in becomes the wider signed one or, for the
+    4-bit types, int8 and uint8. ``saturate`` is for the float8 types: the tables of the Cast operator.
+    """
+    kind = lookup(dtype)
+    target = torch_dtype(WIDER.get(dtype, dtype))
+    if x.dtype == target and dtype not in INT4:
+        return x
+    if x.is_floating_point() and x.element_size() == 1:
+        x = x.float()
+    if dtype == "bool":
+        return x != 0
+    if dtype in INT4:
+        low = x.long() & 15
+        return (low if dtype == "uint4" else (low ^ 8) - 8).to(target)
+    if not kind.is_float or kind.p > 10:
+        return x.to(target)
+    value = _rounded(x, dtype)
+    if dtype in FLOAT8:
+        over = value.abs() > kind.largest
+        beyond = kind.largest if saturate else (INF if dtype == "float8e5m2" else NAN)
+        value = torch.where(over, torch.full_like(value, beyond).copysign(value), value)
+    # Every value is one of the format's by now (or too large for it), so that this conversion rounds nothing.
+    return value.float().to(target)
+
+
+def cast(x: Tensor, to: int, saturate: int = 1, round_mode: str = "up") -> Tensor:
+    return to_dtype(x, from_onnx(to).name, bool(saturate))
+
+
+def cast_like(
+    x: Tensor,
+    target_type: Tensor,
+    saturate: int = 1,
+    round_mode: str = "up",
+    dtypes: tuple[str, ...] = (),
+) -> Tensor:
+    return to_dtype(x, dtypes[0], bool(saturate))
+
+
+def bit_cast(x: Tensor, to: int) -> Tensor:
+    kind = lookup(from_onnx(to).name)
+    size = kind.numpy.itemsize
+    if not x.is_floating_point() and x.element_size() > size:  # a uint16 or uint32 that came in a wider type
+        x = x.to(torch.int16 if size == 2 else torch.int32)
+    if kind.name not in WIDER or kind.name == "uint64":
+        return x.view(torch_dtype(WIDER.get(kind.name, kind.name)))
+    bits = x.view(torch.int16 if size == 2 else torch.int32)
+    return bits.to(torch_dtype(WIDER[kind.name])) & (2 ** (8 * size) - 1)
+
+
+# Halfway between two float16 or two bfloat16 numbers, next to it, and at the ends of the two formats.
+TIES = (
+    2049.0,
+    2051.0,
+    -2049.0,
+    2048.5,
+    1 + 2**-11,
+    1 + 3 * 2**-11,
+    257.0,
+    259.0,
+    -257.0,
+    1 + 2**-8,
+    1 + 3 * 2**-8,
+)
+ENDS = (65504.0, 65519.0, 65520.0, -65520.0, 1e6, 2**-24, 2**-25, 1.5 * 2**-24, -(2**-26), 1e-7, 3.39e38, 3.4e38)
+FLOAT8_VALUES = (
+    *(0.0, -0.0, 1.0, -1.0, 1.0625, 1.1875, 1.125, 1.375, 2**-9, 2**-10, 3 * 2**-10, 2**-16, 2**-17, 1e-6, 0.3),
+    *(240.0, 247.0, 248.0, 256.0, 448.0, 463.0, 464.0, 465.0, -464.5, 480.0, 1000.0),
+    *(57344.0, 61439.0, 61440.0, -61440.0, 65000.0, NAN, INF, -INF),
+)
+
+
+def _values_for(target: str) -> Draw:
+    """Floats of which the target can hold the whole part; the fraction is cut off."""
+    if target in FLOATS or target in FLOAT8 or target == "bool":
+        return AUTO
+    if (
+        target in INT4
+    ):  # engines differ in whether a fraction is cut off or rounded here, and the standard is silent
+        return integers(-8, 7) if target == "int4" else integers(0, 15)
+    return uniform(-99.0 if target in SIGNED else 0.0, 99.0)
+
+
+def _casts(like: bool) -> Iterator[Sample]:
+    def to(name: str, x: TensorSpec, target: str, *, saturate: int | None = None, **fields: Any) -> Sample:
+        attributes = {} if saturate is None else {"saturate": saturate}
+        if like:
+            return tagged(name, x, tensor(1, dtype=target), attributes=attributes, **fields)
+        return tagged(name, x, attributes={"to": lookup(target).onnx, **attributes}, **fields)
+
+    targets = ("float32", "float16", "int32", "int64", "uint8", "bool") if like else PLAIN
+    for target in targets:
+        exactly = tuple(d for d in PLAIN if d != "float64" or target not in HALVES)
+        whole = tuple(d for d in exactly if d not in FLOATS)
+        whole = ("int32", "int64", "uint8", "bool") if like else whole
+        floats = tuple(d for d in exactly if d in FLOATS)
+        yield to(f"to-{target}", tensor(3, 7, draw=_values_for(target)), target, dtypes=floats)
+        few = integers(0, 9) if target.startswith("u") else AUTO
+        yield to(f"whole-to-{target}", tensor(3, 7, draw=few), target, dtypes=whole)
+    for target in HALVES[:1] if like else HALVES:
+        wide = literal(*TIES, *ENDS)
+        yield to(f"rounding-to-{target}", wide, target, dtypes=("float32", "float64"), tags=SPECIAL)
+    for target in () if like else FLOATS:
+        unusual = tensor(9, draw=choice(NAN, INF, -INF, 0.0, -0.0, 1.0))
+        yield to(f"special-to-{target}", unusual, target, dtypes=FLOATS, tags=SPECIAL)
+    for saturate in (1, 0):
+        for target in FLOAT8[:1] if like else FLOAT8:
+            name = f"to-{target}" if saturate else f"to-{target}-unsaturated"
+            wide = literal(*FLOAT8_VALUES)
+            yield to(name, wide, target, saturate=saturate, dtypes=("float32", *HALVES), tags=SPECIAL)
+    yield to(
+        "nonzero-to-bool", literal(NAN, INF, -INF, 0.0, -0.0, 0.5, -1e-7), "bool", dtypes=FLOATS, tags=SPECIAL
+    )
+    cut = literal(0.5, -0.5, 0.99, -0.99, 1.5, -1.5, 2.5, -2.5, 126.75, -127.5)
+    yield to("truncation", cut, "int8" if not like else "int32", dtypes=FLOATS)
+    yield to("same-type", tensor(3, 5), "float32", dtypes=ONE)
+    yield to("scalar", tensor(), "int32", dtypes=ONE, tags=SCALAR)
+    yield to("rank-6", tensor(2, 1, 3, 1, 2, 2), "int64", dtypes=ONE)
+    yield to("empty", tensor(2, 0, 3), "float16", dtypes=ONE, tags=EMPTY)
+    yield to("large", tensor(513, 511), "float16", dtypes=ONE, tags=LARGE)
+    again = ((tensor(1, 5),), (tensor(4, 9),)) if not like else ()
+    yield to("dynamic", tensor(2, 3), "int32", dtypes=PAIR, again=again, tags=DYNAMIC if not like else ())
+
+
+WRAPS: Sequence[tuple[str, tuple[str, ...]]] = (
+    ("int64", ("int8", "uint8", "int16", "int32", "uint32", "uint64")),
+    ("int32", ("int8", "uint16")),
+    ("int16", ("uint8", "uint64")),
+    ("int8", ("uint8", "uint32")),
+    ("uint8", ("int8", "int32")),
+    ("uint16", ("int16", "uint8")),
+    ("uint32", ("int32", "int64")),
+    ("uint64", ("uint32", "int64")),
+)
+
+
+def casts() -> Iterator[Sample]:
+    yield from _casts(like=False)
+    for source, targets in WRAPS:
+        for target in targets:
+            limits = literal(*extremes(source))
+            attributes = {"to": lookup(target).onnx}
+            name = f"wrap-{source}-to-{target}"
+            yield tagged(name, limits, attributes=attributes, dtypes=(source,), tags=SPECIAL)
+    whole = literal(2**24 + 1, 2**24 + 3, 2**53 + 1, -(2**53) - 1, 2**62 + 2**38, 2**63 - 1)
+    for target in ("float32", "float64"):
+        attributes = {"to": lookup(target).onnx}
+        yield tagged(f"large-to-{target}", whole, attributes=attributes, dtypes=("int64",), tags=SPECIAL)
+    limits = literal(65504, 65519, 65520, -70000, 2049, 2051)
+    yield tagged("to-float16-overflow", limits, attributes={"to": 10}, dtypes=("int32", "int64"), tags=SPECIAL)
+    far = literal(1e39, -1e39, 3.4028235677973366e38, 1e-46, 1e-40, 1 + 2**-24, 1 + 3 * 2**-24)
+    yield tagged("to-float32-rounding", far, attributes={"to": 1}, dtypes=("float64",), tags=SPECIAL)
+    edges = literal(2.0**52 + 1, -(2.0**63), 2.0**62, -0.75)
+    yield tagged("to-int64-edges", edges, attributes={"to": 7}, dtypes=("float64",), tags=SPECIAL)
+    for target in ("float32", "float16", "bfloat16"):
+        attributes = {"to": lookup(target).onnx}
+        yield tagged(f"narrow-to-{target}", tensor(3, 7), attributes=attributes, dtypes=(*FLOAT8, *INT4))
+    for target in INT4:
+        attributes = {"to": lookup(target).onnx}
+        yield tagged(f"to-{target}", tensor(3, 7, draw=_values_for(target)), attributes=attributes, dtypes=ONE)
+        wide = literal(*range(-20, 21)) if target == "int4" else literal(*range(41))
+        yield tagged(f"wrap-to-{target}", wide, attributes=attributes, dtypes=("int32", "int64"))
+    yield tagged("opset-11", tensor(3, 5), attributes={"to": 6}, dtypes=PAIR, opset=11)
+    yield tagged("opset-13", tensor(3, 5), attributes={"to": 16}, dtypes=ONE, opset=13)
+    narrow = literal(*FLOAT8_VALUES)
+    unsaturated = {"to": 17, "saturate": 0}
+    yield tagged("opset-19-unsaturated", narrow, attributes=unsaturated, dtypes=ONE, opset=19, tags=SPECIAL)
+    yield tagged("no-target", tensor(3), dtypes=ONE, refuse="to is required")
+    yield tagged("unknown-target", tensor(3), attributes={"to": 99}, dtypes=ONE, refuse="no type has number 99")
+    yield from (s for s in refusals(1, wrong=None) if s.name != "too-few-inputs")
+
+
+def casts_like() -> Iterator[Sample]:
+    yield from _casts(like=True)
+    constant = tensor(1, dtype="float16", constant=True)
+    yield tagged("constant-target", tensor(3, 5), constant, dtypes=PAIR)
+    yield tagged("empty-target", tensor(3, 5), tensor(0, dtype="int32"), dtypes=ONE)
+    yield tagged("opset-15", tensor(3, 5), tensor(1, dtype="int32"), dtypes=ONE, opset=15)
+    yield tagged("opset-19", tensor(3, 5), tensor(2, 2, dtype="bfloat16"), dtypes=ONE, opset=19)
+
+
+WIDTHS: Sequence[tuple[str, ...]] = (
+    ("int8", "uint8", "float8e4m3fn", "float8e5m2"),
+    ("float16", "bfloat16", "int16", "uint16"),
+    ("float32", "int32", "uint32"),
+    ("float64", "int64", "uint64"),
+)
+
+
+def bit_casts() -> Iterator[Sample]:
+    for group in WIDTHS:
+        for target in group:
+            sources = tuple(d for d in group if d != target)
+            attributes = {"to": lookup(target).onnx}
+            yield tagged(f"to-{target}", tensor(3, 7), attributes=attributes, dtypes=sources, opset=26)
+    yield tagged("bool-to-uint8", tensor(3, 7), attributes={"to": 2}, dtypes=BOOL, opset=26)
+    zeros = literal(0.0, -0.0, INF, -INF, 1.0)
+    yield tagged("special", zeros, attributes={"to": 6}, dtypes=ONE, opset=26, tags=SPECIAL)
+    yield tagged("scalar", tensor(), attributes={"to": 6}, dtypes=ONE, opset=26, tags=SCALAR)
+    yield tagged("empty", tensor(0, 3), attributes={"to": 6}, dtypes=ONE, opset=26, tags=EMPTY)
+    yield tagged("other-width", tensor(3), attributes={"to": 7}, dtypes=ONE, opset=26, refuse="32 bits to 64")
+
+
+OPERATORS = (
+    Operator("Cast", cast, COPIED, casts),
+    Operator("CastLike", cast_like, COPIED, casts_like),
+    Operator("BitCast", bit_cast, COPIED, bit_casts),
+)
