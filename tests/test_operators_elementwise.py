@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx.reference import ReferenceEvaluator
 
-from conformance.dtypes import FLOATS, lookup
+from conformance.dtypes import DTYPES, FLOATS, lookup
 from conformance.graphs import Node, build, dtypes_of, nodes_of, schema_of
 from conformance.interpreter import call, to_array, to_tensor
 from conformance.judge import judge
@@ -76,11 +76,18 @@ STATED_IN_WORDS = {
 }
 
 
-def _cases(operator: Operator, *, refuse: bool = False) -> Iterator[tuple[Sample, str, int]]:
+def _cases(
+    operator: Operator, *, refuse: bool = False, among: tuple[str, ...] | None = None
+) -> Iterator[tuple[Sample, str, int]]:
+    """Each sample in each dtype with its opset; of the dtypes in ``among``, only the first that a sample has."""
     for sample in operator.samples():
-        if bool(sample.refuse) == refuse:
-            opset = sample.opset or OPSET
-            for dtype in dtypes_of(operator, sample, opset):
+        if bool(sample.refuse) != refuse:
+            continue
+        opset = sample.opset or OPSET
+        dtypes = dtypes_of(operator, sample, opset)
+        alike = [d for d in among or () if d in dtypes]
+        for dtype in dtypes:
+            if dtype not in alike[1:]:
                 yield sample, dtype, opset
 
 
@@ -134,7 +141,8 @@ def _differs(mine: list[np.ndarray], theirs: list[np.ndarray], relative: float, 
 def test_a_meaning_in_float64_says_what_the_reference_evaluator_says(name: str) -> None:
     operator = OPERATORS[name]
     agreed = set()
-    for sample, dtype, opset in _cases(operator):
+    # In float64 the evaluation is the same whichever float the inputs were drawn for.
+    for sample, dtype, opset in _cases(operator, among=FLOATS):
         content = build(operator, sample, dtype, opset, f"0/{name}/{sample.name}/{dtype}")
         key = f"{name}/{sample.name}"
         explained = DISAGREEMENTS.get(key, DISAGREEMENTS.get(name, Explained("", 1e-12)))
@@ -200,8 +208,8 @@ def test_a_meaning_reproduces_the_published_vectors(name: str) -> None:
 @pytest.mark.parametrize("name", OPERATORS)
 def test_a_meaning_run_in_narrow_types_stays_within_its_own_bound(name: str) -> None:
     operator = OPERATORS[name]
-    for sample, dtype, opset in _cases(operator):
-        if dtype not in ("float16", "bfloat16") or "large" in sample.tags:
+    for sample, dtype, opset in _cases(operator, among=("float16", "bfloat16")):
+        if dtype not in ("float16", "bfloat16") or sample.tags & {"large", "dynamic"}:
             continue
         content = build(operator, sample, dtype, opset, f"0/{name}/{sample.name}/{dtype}")
         node, inputs = _inputs(content.model, content.feeds[0])
@@ -247,7 +255,7 @@ def test_every_dtype_of_the_schema_is_tried(name: str) -> None:
 @pytest.mark.parametrize("name", OPERATORS)
 def test_the_checker_accepts_valid_models_and_rejects_those_to_refuse(name: str) -> None:
     operator = OPERATORS[name]
-    for sample, dtype, opset in _cases(operator):
+    for sample, dtype, opset in _cases(operator, among=tuple(DTYPES)):
         if sample.name == "axes-at-run-time":  # nobody can infer the shape, which the checker wants declared
             continue
         model = build(operator, sample, dtype, opset, "0").model
