@@ -3,11 +3,8 @@ business, but crashes, hangs, memory and silence are."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import queue
 import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,6 +20,7 @@ from . import protocol
 from .errors import UsageError
 from .process import Launch, Process, WorkerError
 from .protocol import Odd
+from .scratch import Scratch
 
 __all__ = ["Launch", "Odd", "Outcome", "Pool", "Task"]
 
@@ -76,14 +74,10 @@ class Pool:
         if launch.python is not None and shutil.which(launch.python) is None:
             raise UsageError(f"no such interpreter: {launch.python}")
         self._jobs = jobs
-        self._scratch = contextlib.ExitStack()
-        folders = [self._scratch.enter_context(tempfile.TemporaryDirectory(prefix="conformance-"))]
-        logs = Path(folders[0])
-        if os.access("/dev/shm", os.W_OK):
-            memory = tempfile.TemporaryDirectory(prefix="conformance-", dir="/dev/shm")
-            folders.insert(0, self._scratch.enter_context(memory))
+        self._scratch = Scratch()
         starts = _Starts()
-        self._slots = [_Slot(launch, tuple(folders), logs / f"slot{n}.log", starts) for n in range(jobs)]
+        folders, disk = self._scratch.folders, self._scratch.disk
+        self._slots = [_Slot(launch, folders, disk / f"slot{n}.log", starts) for n in range(jobs)]
         self._idle: queue.LifoQueue[_Slot] = queue.LifoQueue()  # last in, first out: a warm process is preferred
         for slot in reversed(self._slots):
             self._idle.put(slot)
@@ -135,9 +129,10 @@ class Pool:
         if not gently:
             for slot in self._slots:
                 slot.abort()
-        self._threads.shutdown(wait=True, cancel_futures=True)
-        for slot in self._slots:
-            slot.close()
+        # In the pool's threads, which outlive the processes that they started: see above.
+        for closing in [self._threads.submit(slot.close) for slot in self._slots]:
+            closing.result()
+        self._threads.shutdown()
         self._scratch.close()
 
     def _with_slot(self, work: Any, *arguments: Any) -> Any:
@@ -301,7 +296,8 @@ class _Slot:
             self._hello = process.hello()
             status, message = str(self._hello["status"]), str(self._hello.get("message", ""))
         except WorkerError as death:
-            status, message = death.status, f"the backend did not start: {death}"
+            last = process.log_tail().rpartition("\n")[2]
+            status, message = death.status, f"the backend did not start: {death}" + (last and f" ({last})")
         if status != "ok":
             process.kill()
             log = process.log_tail()

@@ -25,6 +25,8 @@ __all__ = ["Launch", "Process", "WorkerError"]
 TICK = 0.05
 # Seconds that a worker told to go may take before it is killed; drivers may hang there too.
 FAREWELL = 5.0
+# Seconds that a hanging process gets to write down where it hangs.
+LAST_WORDS = 1.0
 # Seconds that a killed process gets to disappear. One stuck in the kernel (a driver) never does: it is left.
 BURIAL = 10.0
 # A log longer than this (bytes) is cut while the case still runs: endless noise must not fill the disk.
@@ -124,10 +126,12 @@ class Process:
                 protocol.send_frame(header, pieces, self._send)
             except (BrokenPipeError, ConnectionResetError):
                 raise EOFError from None
+            self._wait(self._readable)
             return protocol.read_frame(self._fill)
         except (EOFError, ConnectionResetError):
             raise self._post_mortem() from None
         except TimeoutError:
+            self._dump_stack()
             self.kill()
             raise WorkerError("timeout", f"no answer within {timeout:g} s") from None
         except protocol.ProtocolError as error:
@@ -175,6 +179,12 @@ class Process:
                 os.kill(pid, signal.SIGKILL)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(BURIAL)
+
+    def _dump_stack(self) -> None:
+        """Have faulthandler write into the log where the process hangs."""
+        with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+            self._process.send_signal(signal.SIGABRT)
+            self._process.wait(LAST_WORDS)
 
     def release(self) -> None:
         """Close the descriptors of a process that was killed."""

@@ -121,7 +121,15 @@ _EXTENDED: tuple[str, ...] = (
     "float8_e8m0fnu",
 )
 _EXTENDED += ("float4_e2m1fn", "int4", "uint4", "int2", "uint2")
+_NAMES: dict[np.dtype[Any], str] = {}  # a dtype's name takes NumPy as long as all the rest of a small array
 _DTYPES: dict[str, np.dtype[Any]] = {name: np.dtype(name) for name in _PLAIN}
+
+
+def _name_of(dtype: np.dtype[Any]) -> str:
+    name = _NAMES.get(dtype)
+    if name is None:
+        name = _NAMES[dtype] = dtype.name
+    return name
 
 
 def dtype_named(name: str) -> np.dtype[Any]:
@@ -174,7 +182,8 @@ def _flatten_array(value: np.ndarray, arrays: list[np.ndarray], copy: bool) -> A
             return {"strings": texts, "shape": list(value.shape)}
         kinds = sorted({_type_name(item) for item in items if not isinstance(item, (str, bytes))})
         return {"odd": "numpy.ndarray", "text": "of objects: " + ", ".join(kinds[:3])}
-    if dtype.name not in _DTYPES and dtype.name not in _EXTENDED:
+    name = _name_of(dtype)
+    if name not in _DTYPES and name not in _EXTENDED:
         return {"odd": "numpy.ndarray", "text": f"of dtype {clean(dtype, 100)}"}
     if not dtype.isnative:
         value = value.astype(dtype.newbyteorder("="))
@@ -272,7 +281,7 @@ def pack(arrays: Iterable[np.ndarray], folders: Sequence[str], name: str) -> tup
                 if size % ALIGN:
                     pieces.append(bytes(ALIGN - size % ALIGN))
                 at += size + (-size) % ALIGN
-        specs.append([array.dtype.name, list(array.shape), where])
+        specs.append([_name_of(array.dtype), list(array.shape), where])
     return specs, pieces
 
 

@@ -16,6 +16,7 @@ import importlib
 import importlib.util
 import inspect
 import os
+import resource
 import signal
 import socket
 import sys
@@ -319,6 +320,8 @@ def main() -> None:
     # The script's folder is no place to import from: its modules have generic names.
     if sys.path and os.path.abspath(sys.path[0]) == HERE:
         del sys.path[0]
+    # Crashing is what some drivers do when they decline a model: a core file each time would fill the disk.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     _unbuffer_native_output()
     descriptor = int(sys.argv[1])
     os.set_inheritable(descriptor, False)

@@ -158,16 +158,17 @@ def _to_array(value: ort.OrtValue) -> np.ndarray:
 
     _, name, bits = _EXTENDED[element]
     dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
-    shape = value.shape()
+    shape = [int(side) for side in value.shape()]
     count = math.prod(shape)
     size = -(-count * bits // 8)
     data = np.frombuffer(ctypes.string_at(value.data_ptr(), size) if size else b"", np.uint8)
     if bits < 8:
         data = _unpack(data, bits, count)
-        if element.startswith("int"):  # the sign bit is the highest of the few
-            half = 1 << (bits - 1)
-            return ((data ^ half).astype(np.int8) - half).astype(dtype).reshape(shape)
-    return data.view(dtype).reshape(shape)
+    result: np.ndarray = data.view(dtype)
+    if element in ("int4", "int2"):  # the sign is the highest of the few bits
+        half = 1 << (bits - 1)
+        result = ((data ^ half).astype(np.int8) - half).astype(dtype)
+    return result.reshape(shape)
 
 
 def _pack(data: np.ndarray, bits: int) -> np.ndarray:
