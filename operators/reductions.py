@@ -162,7 +162,7 @@ def _first(marks: Tensor, axis: int, keepdims: int) -> Tensor:
 
 # How they are exercised.
 
-spread_out = uniform(0.1, 2)
+positive = uniform(0.1, 2)
 
 
 def sums(odd: int = 2**53 + 1, **options: Any) -> Iterator[Sample]:
@@ -228,7 +228,7 @@ means = partial(s.reduction, exact=None, empty=False, whole=tensor(3, 4, 5, draw
 products = partial(s.reduction, nonzero(0.9, 1.1), exact=choice(1, -1), whole=tensor(3, 4, 5, draw=integers(1, 7)))
 # Whole roots: what is after the point of others would be cut off or rounded as the engine likes.
 norms = partial(s.reduction, exact=None, whole=s.literal(2, 3, 6, 0, 1, 4, 8, 0, 2, 6, 9, 0, shape=(3, 4)))
-logarithms = partial(s.reduction, spread_out, exact=None, integral=())
+logarithms = partial(s.reduction, positive, exact=None, integral=())
 
 OPERATORS = (
     Operator("ReduceSum", reduce_sum, Accumulation(), partial(sums, input_since=13)),
