@@ -28,7 +28,7 @@ from .spec import Case, Sample, Source
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["expect", "expect_content", "model_goldens", "rules_of"]
+__all__ = ["COMPOSITE", "effective_rule", "expect", "expect_content", "expect_graph", "model_goldens", "rules_of"]
 
 COMPOSITE = Composite()
 OPERATOR_SAMPLES = 12
@@ -250,8 +250,7 @@ def model_goldens(
         for name in freed[position]:
             values.pop(name, None)
     for case in whole:
-        reached = {n: values[n] for n in reference.outputs}
-        yield case, _whole_golden(reference, case, feeds, reached, weight)
+        yield case, _whole_golden(reference, case, feeds, weight)
 
 
 def _freed(reference: Reference, wanted: Sequence[_Wanted]) -> list[list[str]]:
@@ -280,46 +279,47 @@ def _piece_golden(
         inputs = [forced.get(n, weight(n)) if n else None for n in nodes[0].inputs]
         return Golden((forced,), (expect(nodes[0], inputs, key=entry.case.id),))
     feeds = {n: to_tensor(a, widen=True) for n, a in forced.items()}
-    return Golden(
-        (forced,),
-        (_graph_expected(reference, nodes, feeds, entry.part.outputs, weight, BLOCK_SAMPLES, entry.case.id),),
-    )
+    outputs = {n: reference.types[n][0] for n in entry.part.outputs}
+    expected = expect_graph(nodes, feeds, outputs, weight, samples=BLOCK_SAMPLES, key=entry.case.id)
+    return Golden((forced,), (expected,))
 
 
-def _graph_expected(
-    reference: Reference,
+def expect_graph(
     nodes: Sequence[Node],
     feeds: Mapping[str, torch.Tensor],
-    outputs: Sequence[str],
+    outputs: Mapping[str, str],
     weight: Callable[[str], np.ndarray | None],
+    *,
     samples: int,
     key: str,
 ) -> tuple[Expected, ...]:
+    """The expected outputs of several nodes together: a fused piece, or a whole model.
+
+    ``feeds``: widened tensors. ``outputs``: the declared dtype of each output by name. Floats are composites: each
+    step's rounding, in the narrowest float that the nodes declare, is carried through those that follow.
+    """
+
     def tensor_weight(name: str) -> torch.Tensor | None:
         array = weight(name)
         return None if array is None else to_tensor(array, widen=True)
 
     def run() -> list[torch.Tensor]:
-        return run_nodes(nodes, feeds, outputs, tensor_weight, widen=True)
+        return run_nodes(nodes, feeds, list(outputs), tensor_weight, widen=True)
 
-    dtypes = [reference.types[n][0] for n in outputs]
     found = {}
-    for i, (result, dtype) in enumerate(zip(run(), dtypes, strict=True)):
+    for i, (result, dtype) in enumerate(zip(run(), outputs.values(), strict=True)):
         rule = effective_rule(COMPOSITE, dtype)
-        value = to_array(result, "float64" if rule is COMPOSITE else dtype)
-        found[i] = Expected(dtype, rule, value)
+        found[i] = Expected(dtype, rule, to_array(result, "float64" if rule is COMPOSITE else dtype))
     if any(e.rule is COMPOSITE for e in found.values()):
-        floats = [d for d in (t[0] for t in reference.types.values()) if lookup(d).is_float]
-        working = min(set(floats), key=lambda d: lookup(d).p)
-        _propagate(run, found, working, samples, key)
-    return tuple(found[i] for i in range(len(dtypes)))
+        floats = {d for node in nodes for d in node.dtypes if d and lookup(d).is_float}
+        _propagate(run, found, min(floats, key=lambda d: lookup(d).p), samples, key)
+    return tuple(found[i] for i in range(len(outputs)))
 
 
 def _whole_golden(
     reference: Reference,
     case: Case,
     feeds: Mapping[str, np.ndarray],
-    reached: Mapping[str, torch.Tensor],
     weight: Callable[[str], np.ndarray | None],
 ) -> Golden:
     """The float64 run and the drift of a float32 one, sampled: a few Monte Carlo runs of the whole graph.
@@ -327,9 +327,8 @@ def _whole_golden(
     With so few runs a single element's spread is uncertain, so half of it is taken from the whole tensor.
     """
     tensors = {n: to_tensor(a, widen=True) for n, a in feeds.items()}
-    outputs = _graph_expected(
-        reference, reference.nodes, tensors, reference.outputs, weight, MODEL_SAMPLES, case.id
-    )
+    declared = {n: reference.types[n][0] for n in reference.outputs}
+    outputs = expect_graph(reference.nodes, tensors, declared, weight, samples=MODEL_SAMPLES, key=case.id)
     pooled = []
     for expected in outputs:
         if expected.spread is not None and expected.spread.size:
