@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write_tables(ROOT, list(known), entry, {**extra, "versions": versions})
         print(
             f"{name}: {entry.nodes} nodes, {entry.operators} operators, "
-            f"{entry.parameters / 1e6:.1f} M parameters, {entry.macs / 1e9:.2f} GMAC, {entry.size / 1e3:.0f} kB, output std {extra['output_std']:.3g}, "
+            f"{entry.parameters / 1e6:.1f} M parameters, {entry.macs / 1e9:.2f} GMAC, {entry.size / 1e3:.0f} kB, "
+            f"output std {extra['output_std']:.3g}, "
             f"largest {extra['largest']:.3g}, {time.monotonic() - start:.0f} s"
         )
         for complaint in extra["complaints"]:
@@ -136,7 +137,7 @@ def entry_of(reference: Reference, model: Model, content: bytes) -> ModelEntry:
         opset=reference.opset,
         nodes=len(graph.node),
         operators=len({n.op_type for n in graph.node}),
-        parameters=sum(int(np.prod(model.types[w].shape)) for w in model.weights),
+        parameters=sum(int(np.prod(model.types[w].shape)) for w, d in model.weights.items() if d.kind != "full"),
         macs=macs(model),
         digest=digest_of(content),
         size=len(content),

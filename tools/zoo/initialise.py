@@ -12,7 +12,6 @@ import math
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from conformance.draws import Draw, full, normal, uniform
 
@@ -29,9 +28,14 @@ FEW = 64  # elements below which the kurtosis says nothing
 def enliven(module: nn.Module, gains: dict[str, float]) -> None:
     """Replace every constant parameter and every batch statistic, in place; then apply the gains."""
     for part in module.modules():
-        if isinstance(part, _BatchNorm) and part.running_mean is not None and part.running_var is not None:
-            part.running_mean.normal_(0.0, 0.1)
-            part.running_var.uniform_(*SCALE)
+        buffers = dict(part.named_buffers(recurse=False))
+        if buffers.get("running_mean") is None or buffers.get("running_var") is None:
+            continue
+        buffers["running_mean"].normal_(0.0, 0.1)
+        buffers["running_var"].uniform_(*SCALE)
+        if "weight" in buffers and "bias" in buffers:  # frozen: scale and shift are buffers too
+            buffers["weight"].uniform_(*SCALE)
+            buffers["bias"].normal_(0.0, BIAS)
     for parameter in module.parameters():
         if parameter.numel() < 2 or parameter.min() != parameter.max():
             continue
@@ -58,10 +62,10 @@ def fit(array: np.ndarray) -> Draw:
 
     A mean within three standard errors of zero counts as zero.
     """
+    if array.min() == array.max():
+        return full(array.ravel()[0].item())
     flat = array.astype(np.float64).ravel()
     mean, std = float(flat.mean()), float(flat.std())
-    if flat.min() == flat.max():
-        return full(_round(mean))
     if abs(mean) < 3.0 * std / math.sqrt(flat.size):
         mean = 0.0
     kurtosis = float((((flat - flat.mean()) / std) ** 4).mean())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import nn
 
 from .reference import Built, Call, Reference, cache_feeds, ids, mask
@@ -66,9 +67,53 @@ def gpt2() -> Built:
     return decode_step(GPT2LMHeadModel(config), config.n_layer, config.n_head, head_size, config.vocab_size)
 
 
+def minilm() -> Built:
+    from transformers import BertConfig, BertModel
+
+    config = BertConfig(hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536)
+    inputs = {
+        "input_ids": ids(1, LENGTH, vocabulary=config.vocab_size),
+        "attention_mask": mask(LENGTH, PADDING),
+    }
+
+    def forward(net: nn.Module, tokens: Any, attention: Any) -> Any:
+        """A sentence embedding: the mean over what is not padded, of length one."""
+        hidden = net(input_ids=tokens, attention_mask=attention).last_hidden_state
+        weight = attention.unsqueeze(-1).to(hidden.dtype)
+        mean = (hidden * weight).sum(1) / weight.sum(1).clamp(min=1e-9)
+        return torch.nn.functional.normalize(mean, dim=1)
+
+    return Built(Call(BertModel(config, add_pooling_layer=False), forward), inputs, ["sentence_embedding"])
+
+
+def smollm() -> Built:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=49152,
+        hidden_size=576,
+        intermediate_size=1536,
+        num_hidden_layers=30,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        tie_word_embeddings=True,
+        rms_norm_eps=1e-5,
+        rope_theta=10000.0,
+    )
+    return decode_step(LlamaForCausalLM(config), 30, 3, 64, config.vocab_size)
+
+
 REFERENCES = (
     Reference(
         "bert-base", "NLP", "transformers BertForMaskedLM, bert-base-uncased sizes", TRANSFORMERS, bert_base
+    ),
+    Reference(
+        "minilm-l6",
+        "NLP",
+        "transformers BertModel, sentence-transformers/all-MiniLM-L6-v2 sizes, pooled",
+        TRANSFORMERS,
+        minilm,
+        opset=18,
     ),
     Reference(
         "gpt2",
@@ -76,5 +121,12 @@ REFERENCES = (
         "transformers GPT2LMHeadModel, gpt2 sizes: one step with a cache",
         TRANSFORMERS,
         gpt2,
+    ),
+    Reference(
+        "smollm-135m",
+        "text generation",
+        "transformers LlamaForCausalLM, HuggingFaceTB/SmolLM-135M sizes: one step with a cache",
+        TRANSFORMERS,
+        smollm,
     ),
 )

@@ -10,12 +10,15 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from conformance.draws import full
 from conformance.dtypes import dtype_of, lookup
 from conformance.models.store import Model, TensorType, feed
 
 __all__ = ["Measured", "macs", "measure"]
 
 EXPLODED = 1e4  # no intermediate of a healthy network is larger
+VANISHED = 1e-6  # nor is all of it smaller
+WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "LSTM", "LayerNormalization", "MatMul")
 HEALTHY = (1e-2, 1e3)  # standard deviation of an output
 MASKED = -1e30  # masks add the most negative number; it is meant
 
@@ -57,11 +60,14 @@ def measure(model: Model, file: Path, seed: int = 0) -> Measured:
     session = onnxruntime.InferenceSession(opened, options, providers=["CPUExecutionProvider"])
     arrays = dict(zip((o.name for o in session.get_outputs()), session.run(None, feeds), strict=True))
     types = {n: (lookup(dtype_of(a)).onnx, a.shape) for n, a in arrays.items()}
+    zeros = {name for name, recipe in model.weights.items() if recipe == full(0.0)}
     complaints: list[str] = []
     largest = 0.0
     for node in proto.graph.node:
         for name in filter(None, node.output):
             largest = max(largest, _inspect(f"{node.name} ({name})", arrays[name], complaints))
+        if not zeros.intersection(node.input):
+            _look_for_death(node, arrays, complaints)
     std = {}
     for name, array in finals.items():
         std[name] = float(array.astype(np.float64).std()) if array.size > 1 else abs(float(array.ravel()[0]))
@@ -85,9 +91,17 @@ def _inspect(where: str, array: np.ndarray, complaints: list[str]) -> float:
         complaints.append(f"{where} is not finite")
     elif largest > EXPLODED:
         complaints.append(f"{where} reaches {largest:.3g}")
-    elif array.size >= 64 and not masked.any() and largest < 1e-6:
-        complaints.append(f"{where} vanishes: at most {largest:.3g}")
     return largest
+
+
+def _look_for_death(node: onnx.NodeProto, arrays: Mapping[str, np.ndarray], complaints: list[str]) -> None:
+    """Where something goes in and nothing comes out, a comparison says nothing. Zeros out of zeros are meant: a
+    detector's decoder starts with them, a mask consists of them."""
+    alive = [np.abs(arrays[i]).max() > VANISHED for i in node.input if i in arrays and arrays[i].size]
+    if node.op_type not in WEIGHTED or not all(alive):
+        return
+    if (largest := float(np.abs(arrays[node.output[0]]).max())) <= VANISHED:
+        complaints.append(f"{node.name} ({node.output[0]}) vanishes: at most {largest:.3g}")
 
 
 def macs(model: Model) -> int:

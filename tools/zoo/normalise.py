@@ -32,6 +32,7 @@ def normalise(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
         model = onnx.inliner.inline_local_functions(model)
     graph = model.graph
     _constants_to_initializers(graph)
+    _drop_zero_biases(graph)
     _remove_dead(graph)
     _share_constants(graph)
     for index, node in enumerate(graph.node):
@@ -90,6 +91,16 @@ def _constants_to_initializers(graph: onnx.GraphProto) -> None:
     graph.node.extend(kept)
 
 
+def _drop_zero_biases(graph: onnx.GraphProto) -> None:
+    """The exporter gives a convolution without a bias one of zeros; only its rewriter takes it away again."""
+    arrays = {i.name: numpy_helper.to_array(i) for i in graph.initializer if len(i.dims) == 1}
+    for node in graph.node:
+        if node.op_type in ("Conv", "ConvTranspose") and len(node.input) == 3:
+            bias = arrays.get(node.input[2])
+            if bias is not None and not bias.any():
+                del node.input[2]
+
+
 def _remove_dead(graph: onnx.GraphProto) -> None:
     live = {o.name for o in graph.output}
     kept = []
@@ -134,7 +145,8 @@ def _share_constants(graph: onnx.GraphProto) -> None:
 def strip_weights(model: onnx.ModelProto, parameters: set[str], inputs: Mapping[str, Draw]) -> None:
     """Turn weights into graph inputs with recipes, in place.
 
-    A weight is a float initializer that is the module's own and not tiny, or any that is large; a mask is not.
+    A weight is a float initializer that is the module's own and not tiny, or any that is large; a mask is not,
+    but what is large and the same everywhere (a mask that masks nothing) is better as a recipe too.
     """
     graph = model.graph
     variances = {n.input[4] for n in graph.node if n.op_type == "BatchNormalization"}
@@ -159,6 +171,8 @@ def strip_weights(model: onnx.ModelProto, parameters: set[str], inputs: Mapping[
 
 
 def _is_weight(name: str, array: np.ndarray, parameters: set[str]) -> bool:
+    if array.size > LARGE and array.min() == array.max():
+        return True
     if array.dtype.kind != "f":
         return False
     if name in parameters or name.removesuffix(FOLDED) in parameters:

@@ -89,8 +89,8 @@ HEAD = """# Reference models
 <!-- Written by tools/build_models.py. -->
 
 Graphs that people really run, at their real sizes, stored without weights
-([why](adr/0005-models-without-weights.md)). Weights are drawn from recipes that were fitted to the framework's own initialisation, the same bits on every
-machine; nothing is downloaded.
+([why](adr/0005-models-without-weights.md)). Weights are drawn from recipes that were fitted to the framework's own
+initialisation, the same bits on every machine; nothing is downloaded.
 
 | model | domain | opset | nodes | operators | parameters | multiply-adds | source | licence |
 |---|---|--:|--:|--:|--:|--:|---|---|
