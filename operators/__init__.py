@@ -16,7 +16,31 @@ from conformance.spec import Operator
 
 __all__ = ["FAMILIES", "catalogue"]
 
-FAMILIES = ("arithmetic", "elementary", "activations", "logic", "reductions", "movement", "assembly")
+FAMILIES = (
+    "arithmetic",
+    "elementary",
+    "activations",
+    "logic",
+    "reductions",
+    "movement",
+    "assembly",
+    "indexing",
+    "generation",
+    "selection",
+    "casting",
+    "quantisation",
+    "linear",
+    "convolution",
+    "pooling",
+    "regions",
+    "normalisation",
+    "resampling",
+    "grids",
+    "attention",
+    "recurrent",
+    "losses",
+    "signal",
+)
 
 
 @functools.cache

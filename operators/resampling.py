@@ -1,0 +1,342 @@
+"""Resizing, upsampling and centre cropping: sampling at places that attributes and sizes determine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from conformance.draws import distinct, integers, uniform
+from conformance.lazy import F, torch
+from conformance.rules import EXACT, Composite
+from conformance.spec import Operator, Sample, TensorSpec, const, tensor
+
+from .samples import DYNAMIC, EMPTY, FEW, LARGE, refusals
+
+__all__ = ["OPERATORS"]
+
+ONE = ("float32",)
+ALL = ("float32", "float16", "bfloat16", "float64")
+Coordinate = Callable[[Any], Any]
+
+
+def _coordinate(mode: str, size: int, out: int, scale: float, roi: tuple[float, float]) -> Coordinate:
+    """From a place in the output to one in the input, on numbers and on tensors alike (Resize-19).
+
+    ``out`` is the whole length of the output; where a fractional one is meant, it is ``scale · size``.
+    """
+    if mode == "half_pixel" or (mode == "pytorch_half_pixel" and out > 1):
+        return lambda x: (x + 0.5) / scale - 0.5
+    if mode == "pytorch_half_pixel":
+        return lambda x: x * 0.0
+    if mode == "half_pixel_symmetric":
+        shift = size / 2 * (1 - out / (scale * size))
+        return lambda x: shift + (x + 0.5) / scale - 0.5
+    if mode == "align_corners":
+        return lambda x: x * (size - 1) / (out - 1) if out > 1 else x * 0.0
+    if mode == "asymmetric":
+        return lambda x: x / scale
+    if mode == "tf_crop_and_resize":
+        start, end = roi
+        if out == 1:
+            return lambda x: x * 0.0 + 0.5 * (start + end) * (size - 1)
+        return lambda x: start * (size - 1) + x * (end - start) * (size - 1) / (out - 1)
+    raise ValueError(f"unknown coordinate_transformation_mode {mode!r}")
+
+
+def _nearest(at: float, mode: str) -> int:
+    if mode == "floor":
+        return math.floor(at)
+    if mode == "ceil":
+        return math.ceil(at)
+    return math.ceil(at - 0.5) if mode == "round_prefer_floor" else math.floor(at + 0.5)
+
+
+def _keys(distance: torch.Tensor, a: float) -> torch.Tensor:
+    """Cubic convolution of support 2 (Keys 1981, equation 4)."""
+    d = distance.abs()
+    inner = ((a + 2) * d - (a + 3)) * d * d + 1
+    outer = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+    return torch.where(d <= 1, inner, torch.where(d < 2, outer, torch.zeros_like(d)))
+
+
+def _filtered(
+    x: torch.Tensor,
+    axis: int,
+    at: torch.Tensor,
+    scale: float,
+    *,
+    mode: str,
+    a: float,
+    antialias: int,
+    exclude_outside: int,
+) -> torch.Tensor:
+    """One axis resampled at ``at``: taps around each place, weighted by their distance; outside, the edge
+    counts again, or nothing does and the rest is scaled up."""
+    size = x.shape[axis]
+    stretch = min(scale, 1.0) if antialias else 1.0
+    reach = math.floor(-(1 if mode == "linear" else 2) / stretch) + 1
+    taps = at.floor()[:, None] + torch.arange(reach, 2 - reach, device=x.device)
+    distance = (taps - at[:, None]) * stretch
+    weights = (1 - distance.abs()).clamp(min=0) if mode == "linear" else _keys(distance, a)
+    if antialias:
+        weights = weights / weights.sum(1, keepdim=True)
+    if exclude_outside:
+        inside = (taps >= 0) & (taps < size)
+        weights = torch.where(inside, weights, torch.zeros_like(weights))
+        weights = weights / weights.sum(1, keepdim=True)
+    index = taps.clamp(0, size - 1).long()
+    found = x.index_select(axis, index.flatten()).unflatten(axis, index.shape)
+    shape = [*index.shape, *[1] * (x.dim() - axis - 1)]
+    return (found * weights.reshape(shape)).sum(axis + 1)
+
+
+def _sizes(
+    shape: Sequence[int],
+    axes: Sequence[int],
+    scales: Sequence[float] | None,
+    sizes: Sequence[int] | None,
+    policy: str,
+) -> tuple[list[int], list[float]]:
+    """The output's length and the scale of each of the axes."""
+    if sizes is None:
+        assert scales is not None
+        return [math.floor(shape[a] * s) for a, s in zip(axes, scales, strict=True)], list(scales)
+    own = [n / shape[a] for a, n in zip(axes, sizes, strict=True)]
+    if policy == "stretch":
+        return list(sizes), own
+    common = min(own) if policy == "not_larger" else max(own)
+    return [math.floor(common * shape[a] + 0.5) for a in axes], [common] * len(axes)
+
+
+def _numbers(t: torch.Tensor | None) -> list[Any] | None:
+    return None if t is None or t.numel() == 0 else t.tolist()
+
+
+def resize(
+    x: torch.Tensor,
+    roi: torch.Tensor | None = None,
+    scales: torch.Tensor | None = None,
+    sizes: torch.Tensor | None = None,
+    *,
+    antialias: int = 0,
+    axes: Sequence[int] | None = None,
+    coordinate_transformation_mode: str = "half_pixel",
+    cubic_coeff_a: float = -0.75,
+    exclude_outside: int = 0,
+    extrapolation_value: float = 0.0,
+    keep_aspect_ratio_policy: str = "stretch",
+    mode: str = "nearest",
+    nearest_mode: str = "round_prefer_floor",
+) -> torch.Tensor:
+    """Each axis resampled in turn by nearest, linear or cubic interpolation (Resize-11 to -19)."""
+    chosen = [a % x.dim() for a in axes] if axes is not None else list(range(x.dim()))
+    lengths, factors = _sizes(x.shape, chosen, _numbers(scales), _numbers(sizes), keep_aspect_ratio_policy)
+    region = _numbers(roi) if coordinate_transformation_mode == "tf_crop_and_resize" else None
+    region = region or [0.0] * len(chosen) + [1.0] * len(chosen)
+    work = torch.promote_types(x.dtype, torch.float32)
+    y = x if mode == "nearest" else x.to(work)
+    for i, (axis, out, scale) in enumerate(zip(chosen, lengths, factors, strict=True)):
+        ends = region[i], region[len(chosen) + i]
+        if scale == 1 and out == y.shape[axis] and ends == (0.0, 1.0):
+            continue
+        size = x.shape[axis]
+        place = _coordinate(coordinate_transformation_mode, size, out, scale, ends)
+        # Decisions are taken on exact numbers: their rounding is no part of the operator.
+        exact = [place(float(o)) for o in range(out)]
+        if mode == "nearest":
+            index = [min(max(_nearest(e, nearest_mode), 0), size - 1) for e in exact]
+            y = y.index_select(axis, torch.tensor(index, dtype=torch.int64, device=x.device))
+        else:
+            at = place(torch.arange(out, device=x.device, dtype=work))
+            y = _filtered(
+                y,
+                axis,
+                at,
+                scale,
+                mode=mode,
+                a=cubic_coeff_a,
+                antialias=antialias,
+                exclude_outside=exclude_outside,
+            )
+        if coordinate_transformation_mode == "tf_crop_and_resize":
+            outside = torch.tensor([not 0 <= e <= size - 1 for e in exact], dtype=torch.bool, device=x.device)
+            y = y.masked_fill(outside.reshape(-1, *[1] * (x.dim() - axis - 1)), extrapolation_value)
+    return y.to(x.dtype)
+
+
+_TYPES = ("uint8", "int8", "int32", "int64")
+
+
+def _resize_samples() -> Iterator[Sample]:
+    image = tensor(1, 2, 5, 7)
+
+    def sample(
+        name: str,
+        *,
+        x: TensorSpec = image,
+        scales: Sequence[float] | None = None,
+        sizes: Sequence[int] | None = None,
+        roi: Sequence[float] | None = None,
+        dtypes: tuple[str, ...] | None = FEW,
+        **fields: Any,
+    ) -> Sample:
+        kept = {k: fields.pop(k) for k in ("tags", "opset", "refuse", "again") if k in fields}
+        given: list[TensorSpec | None] = [x, None if roi is None else const(roi, "float32")]
+        given.append(None if scales is None else const(scales, "float32"))
+        given += [] if sizes is None else [const(sizes)]
+        return Sample(name, tuple(given), fields, dtypes=dtypes, **kept)
+
+    up, down, odd = [1, 1, 2, 3], [1, 1, 0.5, 0.5], [1, 2, 8, 5]
+    yield sample("nearest-up", scales=up, dtypes=(*ALL, *_TYPES))
+    yield sample("nearest-down", scales=down)
+    yield sample("nearest-sizes", sizes=odd)
+    for mode in ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil"):
+        name = mode.replace("_", "-")
+        yield sample(f"nearest-{name}", sizes=[1, 2, 9, 4], nearest_mode=mode)
+        ties = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": mode}
+        yield sample(f"nearest-{name}-ties", scales=[*up[:2], 2, 4], **ties)
+    for transform in ("half_pixel", "pytorch_half_pixel", "half_pixel_symmetric", "asymmetric", "align_corners"):
+        name, fields = transform.replace("_", "-"), {"coordinate_transformation_mode": transform}
+        opset = {"opset": 19} if transform == "half_pixel_symmetric" else {}
+        for mode in ("linear", "cubic"):
+            yield sample(f"{mode}-{name}", sizes=odd, mode=mode, **fields, **opset)
+        yield sample(f"linear-{name}-up", scales=up, mode="linear", **fields, **opset)
+        nearest = {"nearest_mode": "floor"} if transform == "align_corners" else {}
+        yield sample(f"nearest-{name}", sizes=odd, **nearest, **fields, **opset)
+    one = {"sizes": [1, 2, 1, 1], "coordinate_transformation_mode": "pytorch_half_pixel"}
+    yield sample("linear-to-one-pixel", **one, mode="linear")
+    yield sample("linear-from-one-pixel", x=tensor(1, 2, 1, 1), scales=up, mode="linear")
+    for transform in ("half_pixel", "half_pixel_symmetric"):
+        name, fields = transform.replace("_", "-"), {"coordinate_transformation_mode": transform}
+        yield sample(f"linear-{name}-fractional", scales=[1, 1, 1.5, 0.75], mode="linear", opset=19, **fields)
+        yield sample(f"cubic-{name}-fractional", scales=[1, 1, 1.25, 2.25], mode="cubic", opset=19, **fields)
+    yield sample("linear-up", scales=up, mode="linear", dtypes=ALL)
+    yield sample("linear-down", scales=down, mode="linear")
+    yield sample("linear-one-axis", x=tensor(2, 3, 9), scales=[1, 1, 1.75], mode="linear")
+    yield sample("linear-three-axes", x=tensor(1, 2, 3, 4, 5), sizes=[1, 2, 5, 6, 3], mode="linear")
+    yield sample("linear-channels-last", x=tensor(1, 5, 7, 3), sizes=[1, 8, 4, 3], mode="linear")
+    yield sample("cubic-up", scales=up, mode="cubic", dtypes=ALL)
+    yield sample("cubic-down", scales=down, mode="cubic")
+    yield sample("cubic-coefficient", scales=up, mode="cubic", cubic_coeff_a=-0.5)
+    yield sample("cubic-exclude-outside", scales=up, mode="cubic", exclude_outside=1)
+    yield sample(
+        "cubic-exclude-outside-down", sizes=[1, 2, 3, 4], mode="cubic", exclude_outside=1, cubic_coeff_a=-0.5
+    )
+    yield sample("antialias-linear", sizes=[1, 2, 3, 4], mode="linear", antialias=1, exclude_outside=1)
+    yield sample("antialias-cubic", sizes=[1, 2, 3, 3], mode="cubic", antialias=1, exclude_outside=1)
+    yield sample("antialias-linear-up", scales=up, mode="linear", antialias=1, exclude_outside=1)
+    smaller = {"x": tensor(1, 1, 23, 29), "scales": [1, 1, 0.25, 0.375], "antialias": 1, "exclude_outside": 1}
+    yield sample("antialias-linear-quarter", mode="linear", **smaller)
+    yield sample("antialias-cubic-quarter", mode="cubic", cubic_coeff_a=-0.5, **smaller)
+    crop = {"coordinate_transformation_mode": "tf_crop_and_resize", "roi": [0, 0, 0.3, 0.2, 1, 1, 0.8, 0.7]}
+    yield sample("crop-nearest", sizes=[1, 2, 3, 4], **crop)
+    yield sample("crop-linear", sizes=[1, 2, 3, 4], mode="linear", **crop)
+    yield sample("crop-cubic", sizes=[1, 2, 6, 4], mode="cubic", **crop)
+    beyond = {**crop, "roi": [0, 0, -0.3, 0.2, 1, 1, 0.8, 1.6]}
+    yield sample("crop-extrapolated", sizes=[1, 2, 5, 6], mode="linear", extrapolation_value=10.0, **beyond)
+    yield sample("crop-to-one-pixel", sizes=[1, 2, 1, 1], mode="linear", **crop)
+    yield sample("axes", sizes=[8, 5], mode="linear", axes=[2, 3])
+    yield sample("axes-negative", scales=[2, 3], axes=[-2, -1])
+    yield sample("axes-swapped", sizes=[5, 8], mode="cubic", axes=[3, 2])
+    yield sample("axes-crop", sizes=[4, 5], axes=[2, 3], mode="linear", **{**crop, "roi": [0.3, 0.2, 0.8, 0.7]})
+    wide_image = tensor(1, 2, 4, 10)
+    for policy in ("not_larger", "not_smaller"):
+        fields = {"axes": [2, 3], "keep_aspect_ratio_policy": policy, "x": wide_image}
+        name = policy.replace("_", "-")
+        yield sample(f"{name}-nearest", sizes=[8, 15], **fields)
+        yield sample(f"{name}-linear", sizes=[6, 20], mode="linear", **fields)
+    yield sample("identity", scales=[1, 1, 1, 1], mode="linear")
+    yield sample("rank-2", x=tensor(5, 7), sizes=[3, 11], mode="linear")
+    yield sample("large", x=tensor(1, 8, 40, 48), sizes=[1, 8, 61, 37], mode="linear", dtypes=ONE, tags=LARGE)
+    yield sample("large-nearest", x=tensor(1, 16, 40, 40), scales=[1, 1, 2, 2], tags=LARGE)
+    yield sample("empty-batch", x=tensor(0, 2, 5, 7), scales=up, dtypes=ONE, tags=EMPTY)
+    scales = const(up, "float32")
+    again = ((tensor(2, 2, 3, 4), None, scales), (tensor(1, 2, 9, 6), None, scales))
+    yield Sample("dynamic", (image, None, scales), {"mode": "linear"}, dtypes=FEW, again=again, tags=DYNAMIC)
+    lengths = tensor(4, dtype="int64", draw=const(odd).draw)
+    yield Sample("sizes-at-run-time", (image, None, None, lengths), {"mode": "linear"}, dtypes=FEW)
+    for opset in (11, 13, 18):
+        yield sample(f"opset-{opset}", scales=up, roi=[], mode="linear", dtypes=ONE, opset=opset)
+    yield sample("scales-and-sizes", scales=up, sizes=odd, dtypes=ONE, refuse="either scales or sizes, not both")
+    yield sample("neither-scales-nor-sizes", dtypes=ONE, refuse="scales or sizes must be given")
+    yield sample("too-few-scales", scales=[2, 2], dtypes=ONE, refuse="two scales for four axes")
+    yield sample("bad-mode", scales=up, mode="quintic", dtypes=ONE, refuse="no such mode")
+
+
+def upsample(x: torch.Tensor, scales: torch.Tensor, *, mode: str = "nearest") -> torch.Tensor:
+    """Resize by x / scale, nearest below; the last output length of ONNX before Resize (Upsample-9)."""
+    return resize(x, None, scales, mode=mode, coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+
+
+def _upsample_samples() -> Iterator[Sample]:
+    image = tensor(1, 2, 5, 7)
+
+    def scales(*factors: float) -> TensorSpec:
+        return const(factors, "float32")
+
+    def sample(name: str, *inputs: TensorSpec, mode: str = "", dtypes: tuple[str, ...] = FEW) -> Sample:
+        return Sample(name, inputs, {"mode": mode} if mode else {}, dtypes=dtypes, opset=9)
+
+    yield sample("nearest", image, scales(1, 1, 2, 3), dtypes=("float32", "float16", "float64", "int32", "uint8"))
+    yield sample("nearest-fractional", image, scales(1, 1, 1.5, 2.5), mode="nearest")
+    yield sample("linear", image, scales(1, 1, 2, 3), mode="linear")
+    yield sample("linear-fractional", image, scales(1, 1, 1.5, 2.5), mode="linear")
+    yield sample("identity", image, scales(1, 1, 1, 1))
+    yield sample("one-pixel", tensor(1, 1, 1, 1), scales(1, 1, 4, 4), mode="linear")
+    yield sample("large", tensor(1, 16, 26, 26), scales(1, 1, 2, 2), dtypes=ONE)
+
+
+def center_crop_pad(
+    input_data: torch.Tensor, shape: torch.Tensor, *, axes: Sequence[int] | None = None
+) -> torch.Tensor:
+    """Cut from or padded with zeros around the centre; an odd element is cut and added at the end (CenterCropPad-18)."""
+    y = input_data
+    for axis, target in zip(axes if axes is not None else range(y.dim()), shape.tolist(), strict=True):
+        size = y.shape[axis]
+        if target < size:
+            y = y.narrow(axis, (size - target) // 2, target)
+        elif target > size:
+            before = (target - size) // 2
+            around = [0, 0] * (y.dim() - 1 - axis % y.dim()) + [before, target - size - before]
+            y = F.pad(y, around)
+    return y
+
+
+def _crop_samples() -> Iterator[Sample]:
+    x = tensor(9, 6, 7, draw=distinct(0.25))
+    whole = tensor(9, 6, 7, draw=integers(0, 99))
+
+    def sample(
+        name: str, shape: list[int], *, given: TensorSpec = x, dtypes: tuple[str, ...] = FEW, **attributes: Any
+    ) -> Sample:
+        tags = attributes.pop("tags", frozenset())
+        return Sample(name, (given, const(shape)), attributes, dtypes=dtypes, tags=tags)
+
+    yield sample("crop", [5, 4, 3], dtypes=ALL)
+    yield sample("crop-whole-numbers", [5, 4, 3], given=whole, dtypes=("int32", "int64", "uint8", "int8", "bool"))
+    yield sample("pad", [11, 10, 9], dtypes=ALL)
+    yield sample("crop-odd", [4, 3, 2])
+    yield sample("pad-odd", [12, 9, 8])
+    yield sample("crop-and-pad", [4, 9, 7])
+    yield sample("same", [9, 6, 7])
+    yield sample("axes", [3, 10], axes=[0, 2])
+    yield sample("axes-negative", [10, 3], axes=[-2, -3])
+    yield sample("one-axis", [2], axes=[1])
+    yield sample("to-one", [1, 1, 1])
+    yield sample("vector", [4], given=tensor(9))
+    yield sample("rank-5", [3, 4, 5], given=tensor(2, 3, 2, 5, 6), axes=[-3, -2, -1])
+    yield Sample("shape-int32", (x, const([5, 8, 3], "int32")), dtypes=FEW)
+    yield Sample("shape-at-run-time", (x, tensor(3, dtype="int64", draw=const([5, 8, 3]).draw)), dtypes=FEW)
+    yield sample("large", [200, 333], given=tensor(256, 256, draw=uniform(-1, 1)), dtypes=ONE, tags=LARGE)
+    yield sample("empty", [4, 3], given=tensor(0, 5), dtypes=ONE, tags=EMPTY)
+    mismatch = x, const([5, 4])
+    yield Sample("axes-mismatch", mismatch, {"axes": [1]}, dtypes=ONE, refuse="two lengths for one axis")
+    yield from refusals(2, wrong=None)
+
+
+OPERATORS = (
+    Operator("Resize", resize, Composite(), _resize_samples),
+    Operator("Upsample", upsample, Composite(), _upsample_samples),
+    Operator("CenterCropPad", center_crop_pad, EXACT, _crop_samples),
+)
