@@ -1,4 +1,4 @@
-"""Resizing, upsampling and centre cropping: sampling at places that attributes and sizes determine."""
+"""Resizing and upsampling: interpolation at places that attributes and sizes determine."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from conformance.draws import distinct, integers, uniform
-from conformance.lazy import F, torch
-from conformance.rules import EXACT, Composite
+from conformance.lazy import torch
+from conformance.rules import Composite
 from conformance.spec import Operator, Sample, TensorSpec, const, tensor
 
-from .samples import DYNAMIC, EMPTY, FEW, LARGE, refusals
+from .samples import DYNAMIC, EMPTY, FEW, LARGE
 
 __all__ = ["OPERATORS"]
 
@@ -287,56 +286,7 @@ def _upsample_samples() -> Iterator[Sample]:
     yield sample("large", tensor(1, 16, 26, 26), scales(1, 1, 2, 2), dtypes=ONE)
 
 
-def center_crop_pad(
-    input_data: torch.Tensor, shape: torch.Tensor, *, axes: Sequence[int] | None = None
-) -> torch.Tensor:
-    """Cut from or padded with zeros around the centre; an odd element is cut and added at the end (CenterCropPad-18)."""
-    y = input_data
-    for axis, target in zip(axes if axes is not None else range(y.dim()), shape.tolist(), strict=True):
-        size = y.shape[axis]
-        if target < size:
-            y = y.narrow(axis, (size - target) // 2, target)
-        elif target > size:
-            before = (target - size) // 2
-            around = [0, 0] * (y.dim() - 1 - axis % y.dim()) + [before, target - size - before]
-            y = F.pad(y, around)
-    return y
-
-
-def _crop_samples() -> Iterator[Sample]:
-    x = tensor(9, 6, 7, draw=distinct(0.25))
-    whole = tensor(9, 6, 7, draw=integers(0, 99))
-
-    def sample(
-        name: str, shape: list[int], *, given: TensorSpec = x, dtypes: tuple[str, ...] = FEW, **attributes: Any
-    ) -> Sample:
-        tags = attributes.pop("tags", frozenset())
-        return Sample(name, (given, const(shape)), attributes, dtypes=dtypes, tags=tags)
-
-    yield sample("crop", [5, 4, 3], dtypes=ALL)
-    yield sample("crop-whole-numbers", [5, 4, 3], given=whole, dtypes=("int32", "int64", "uint8", "int8", "bool"))
-    yield sample("pad", [11, 10, 9], dtypes=ALL)
-    yield sample("crop-odd", [4, 3, 2])
-    yield sample("pad-odd", [12, 9, 8])
-    yield sample("crop-and-pad", [4, 9, 7])
-    yield sample("same", [9, 6, 7])
-    yield sample("axes", [3, 10], axes=[0, 2])
-    yield sample("axes-negative", [10, 3], axes=[-2, -3])
-    yield sample("one-axis", [2], axes=[1])
-    yield sample("to-one", [1, 1, 1])
-    yield sample("vector", [4], given=tensor(9))
-    yield sample("rank-5", [3, 4, 5], given=tensor(2, 3, 2, 5, 6), axes=[-3, -2, -1])
-    yield Sample("shape-int32", (x, const([5, 8, 3], "int32")), dtypes=FEW)
-    yield Sample("shape-at-run-time", (x, tensor(3, dtype="int64", draw=const([5, 8, 3]).draw)), dtypes=FEW)
-    yield sample("large", [200, 333], given=tensor(256, 256, draw=uniform(-1, 1)), dtypes=ONE, tags=LARGE)
-    yield sample("empty", [4, 3], given=tensor(0, 5), dtypes=ONE, tags=EMPTY)
-    mismatch = x, const([5, 4])
-    yield Sample("axes-mismatch", mismatch, {"axes": [1]}, dtypes=ONE, refuse="two lengths for one axis")
-    yield from refusals(2, wrong=None)
-
-
 OPERATORS = (
     Operator("Resize", resize, Composite(), _resize_samples),
     Operator("Upsample", upsample, Composite(), _upsample_samples),
-    Operator("CenterCropPad", center_crop_pad, EXACT, _crop_samples),
 )
