@@ -34,8 +34,8 @@ def blockers(scope: Scope) -> tuple[Blocker, ...]:
     """
     facts = scope.facts
     groups: dict[Cause, _Group] = {}
-    wanted = {c.case for c in scope.cases()} | facts.in_models
-    wanted |= {c.case for operator in facts.operators for c in scope.required(operator)}
+    wanted = {c.case for c in scope.cases} | facts.in_models
+    wanted |= {c.case for operator in facts.operators for c in scope.required[operator.key]}
     blame = {model.name: _causes(model, facts) for model in facts.run.plan.models}
     consequences = _consequences(facts)
     for case in facts.run.plan.cases.values():

@@ -97,9 +97,9 @@ def _labels(operators: Iterable[PlannedOperator]) -> list[str]:
 
 def _operator_kinds(scope: Scope) -> Iterator[Criterion]:
     operators = scope.facts.operators
-    trusted = [o for o in operators if scope.trusted(o)]
-    asked = [o for o in operators if scope.required(o)]
-    falling = [o for o in asked if not scope.trusted(o)]
+    trusted = [o for o in operators if o.key in scope.trusted]
+    asked = [o for o in operators if scope.required[o.key]]
+    falling = [o for o in asked if o.key not in scope.trusted]
     limits = THRESHOLDS[scope.tier]
     yield _floor(
         scope,
@@ -110,8 +110,8 @@ def _operator_kinds(scope: Scope) -> Iterator[Criterion]:
         detail=_of(len(trusted), len(asked), "operators that the tier has cases for are trusted"),
         items=_labels(falling),
     )
-    listed = [o for o in scope.listed if scope.required(o)]
-    good = [o for o in listed if scope.trusted(o)]
+    listed = [o for o in scope.listed if scope.required[o.key]]
+    good = [o for o in listed if o.key in scope.trusted]
     name, least = ("core-operators", _CORE_SIZE) if scope.tier == 1 else ("common-operators", 1)
     yield _floor(
         scope,
@@ -120,7 +120,7 @@ def _operator_kinds(scope: Scope) -> Iterator[Criterion]:
         len(good),
         available=len(listed),
         detail=_of(len(good), len(scope.listed), "listed operators are trusted"),
-        items=_labels(o for o in scope.listed if not scope.trusted(o)),
+        items=_labels(o for o in scope.listed if o.key not in scope.trusted),
     )
     yield _floor(
         scope,
@@ -128,16 +128,15 @@ def _operator_kinds(scope: Scope) -> Iterator[Criterion]:
         limits.catalogue,
         _share(len(trusted), len(operators)),
         detail=_of(len(trusted), len(operators), "operators of the catalogue are trusted"),
-        items=_labels(o for o in operators if not scope.trusted(o)),
+        items=_labels(o for o in operators if o.key not in scope.trusted),
     )
 
 
 def _weighted_coverage(scope: Scope) -> Iterator[Criterion]:
     facts = scope.facts
     weights = {key: weight for key, weight in facts.weights.items() if key not in facts.extensions}
-    trusted = {o.key for o in facts.operators if scope.trusted(o)}
-    covered = sum((weight for key, weight in weights.items() if key in trusted), Fraction(0))
-    lacking = sorted((key for key in weights if key not in trusted), key=lambda key: (-weights[key], key))
+    covered = sum((weight for key, weight in weights.items() if key in scope.trusted), Fraction(0))
+    lacking = sorted((key for key in weights if key not in scope.trusted), key=lambda key: (-weights[key], key))
     share = _share(covered, sum(weights.values(), Fraction(0)))
     yield _floor(
         scope,
@@ -152,6 +151,7 @@ def _weighted_coverage(scope: Scope) -> Iterator[Criterion]:
 def _models(scope: Scope) -> Iterator[Criterion]:
     facts, limits = scope.facts, THRESHOLDS[scope.tier]
     planned, whole = facts.run.plan.models, facts.whole
+    names = {model.name for model in whole}
     yield _floor(
         scope,
         "models-whole",
@@ -159,7 +159,7 @@ def _models(scope: Scope) -> Iterator[Criterion]:
         len(whole),
         available=len(planned),
         detail=_of(len(whole), len(planned), "models pass in every node, every block and end to end"),
-        items=(model.name for model in planned if model not in whole),
+        items=(model.name for model in planned if model.name not in names),
     )
     all_of = Counter(model.domain for model in planned)
     whole_of = Counter(model.domain for model in whole)
@@ -180,7 +180,7 @@ def _listed_cases(scope: Scope, dtypes: Collection[str]) -> dict[str, list[Plann
     """The listed operators' required cases by dtype."""
     found: dict[str, list[PlannedCase]] = {}
     for operator in scope.listed:
-        for case in scope.required(operator):
+        for case in scope.required[operator.key]:
             if case.dtype in dtypes:
                 found.setdefault(case.dtype, []).append(case)
     return found
@@ -214,14 +214,14 @@ def _dtypes(scope: Scope) -> Iterator[Criterion]:
 
 def _quantised(scope: Scope) -> Iterator[Criterion]:
     quantised = [o for o in scope.facts.operators if o.quantised]
-    trusted = [o for o in quantised if scope.trusted(o)]
+    trusted = sum(o.key in scope.trusted for o in quantised)
     yield _floor(
         scope,
         "quantised-operators",
         THRESHOLDS[scope.tier].quantised,
-        _share(len(trusted), len(quantised)),
-        detail=_of(len(trusted), len(quantised), "quantised operators are trusted"),
-        items=_labels(o for o in quantised if o not in trusted),
+        _share(trusted, len(quantised)),
+        detail=_of(trusted, len(quantised), "quantised operators are trusted"),
+        items=_labels(o for o in quantised if o.key not in scope.trusted),
     )
 
 
@@ -232,16 +232,16 @@ def _dynamic(scope: Scope) -> Iterator[Criterion]:
         o.key: [c for c in facts.cases.get(o.key, ()) if "dynamic" in c.tags and scope.asks(o.key, c.dtype)]
         for o in listed
     }
-    able = [o for o in listed if cases[o.key]]
-    good = [o for o in able if facts.all_pass(cases[o.key])]
+    able = sum(bool(cases[o.key]) for o in listed)
+    good = {o.key for o in listed if facts.all_pass(cases[o.key])}
     yield _floor(
         scope,
         "dynamic-shapes",
         None if scope.tier == 1 else max(1, len(listed)),
         len(good),
-        available=None if scope.tier == 1 else len(able),
+        available=None if scope.tier == 1 else able,
         detail=_of(len(good), len(listed), "Common operators pass at several shapes with one prepared model"),
-        items=_labels(o for o in listed if o not in good),
+        items=_labels(o for o in listed if o.key not in good),
     )
     if (required := THRESHOLDS[scope.tier].dynamic_models) is not None:
         plan = facts.run.plan
@@ -264,7 +264,7 @@ def _special(scope: Scope) -> Iterator[Criterion]:
     cases = [
         case
         for operator in scope.facts.operators
-        if scope.tier != 2 or scope.demanding(operator)
+        if scope.tier != 2 or operator.core or operator.common
         for case in scope.facts.cases.get(operator.key, ())
         if case.tags & {"special", "empty"} and scope.asks(operator.key, case.dtype)
     ]
@@ -282,7 +282,7 @@ def _special(scope: Scope) -> Iterator[Criterion]:
 
 
 def _repeatability(scope: Scope) -> Iterator[Criterion]:
-    results, cases = scope.facts.run.results, scope.cases()
+    results, cases = scope.facts.run.results, scope.cases
     compared = [c for c in cases if results[c.case].verdict in (Verdict.PASS, Verdict.FLAKY)]
     agreeing = {c.case for c in compared if results[c.case].passed and results[c.case].repeat != "not-repeated"}
     yield _floor(
@@ -325,15 +325,15 @@ def _failures(scope: Scope) -> Iterator[Criterion]:
         ("stability", _BROKEN, "crashes, timeouts or out-of-memory"),
         ("correctness", _INCORRECT, "inaccurate or wrong results"),
     ):
-        found = [c.case for c in scope.cases() if results[c.case].verdict in verdicts and c.case not in waived]
+        found = [c.case for c in scope.cases if results[c.case].verdict in verdicts and c.case not in waived]
         yield _ceiling(scope, name, 0, len(found), f"{len(found)} {what} {where}", found)
 
 
 def _waived(scope: Scope) -> Iterator[Criterion]:
-    facts, cases = scope.facts, scope.cases()
+    facts, cases = scope.facts, scope.cases
     limit = THRESHOLDS[scope.tier].waived
     found = [case.case for case in cases if case.case in facts.waived]
-    detail = _of(len(found), len(cases), "of the tier's cases are waived")
+    detail = _of(len(found), len(cases), "cases of the tier are waived")
     share = _share(len(found), len(cases)) or Fraction(0)
     yield _ceiling(scope, "waived", limit or 0, share if limit else len(found), detail, found)
     if scope.tier > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -9,7 +10,7 @@ from fractions import Fraction
 from .runfolder import PlannedCase, PlannedModel, PlannedOperator, RunFolder
 from .spec import Source
 
-__all__ = ["FLOATS", "Facts", "Scope", "facts_of", "is_float"]
+__all__ = ["FLOATS", "Facts", "Scope", "facts_of", "is_float", "scope_of"]
 
 FLOATS = ("float32", "float16", "bfloat16")  # the floating dtypes that tiers ask for, in order of preference
 _WHOLE_NUMBERS = frozenset({"int32", "int64", "bool", "uint8", "int8"})  # what Tier 2 asks for in any case
@@ -19,6 +20,7 @@ _DEMANDING = frozenset({"special", "empty", "dynamic"})
 Key = tuple[str, str]  # (domain, operator)
 
 
+@functools.cache
 def is_float(dtype: str) -> bool:
     """Any floating dtype, float64 and the 8-bit formats included."""
     return dtype.startswith(("float", "bfloat"))
@@ -91,62 +93,60 @@ def _whole(model: PlannedModel, passed: frozenset[str]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What one tier asks for when it is judged in these floating dtypes: which operators, which of their cases."""
+    """What one tier asks for when it is judged in these floating dtypes.
+
+    ``listed``: Core for Tier 1, Core and Common above. ``required``: for each operator, the cases on which its
+    trust depends, refusals among them. ``trusted``: the operators all of whose required cases pass. ``cases``:
+    the tier's cases; in these no wrong answer and no crash is forgiven.
+    """
 
     facts: Facts
     tier: int
     floats: tuple[str, ...]
-
-    @property
-    def listed(self) -> tuple[PlannedOperator, ...]:
-        """Core for Tier 1, Core and Common above."""
-        operators = self.facts.operators
-        return tuple(o for o in operators if o.core or (self.tier > 1 and o.common))
+    listed: tuple[PlannedOperator, ...]
+    required: Mapping[Key, tuple[PlannedCase, ...]]
+    trusted: frozenset[Key]
+    cases: tuple[PlannedCase, ...]
 
     def asks(self, key: Key, dtype: str) -> bool:
         """Whether the tier asks for this operator in this dtype."""
-        if is_float(dtype):
-            return dtype in self.floats
-        if self.tier == 3 or (key, dtype) in self.facts.pairs:
-            return True
-        return self.tier == 2 and dtype in _WHOLE_NUMBERS
+        return _asks(self.facts, self.tier, self.floats, key, dtype)
 
-    def demanding(self, operator: PlannedOperator) -> bool:
-        """Whether special values, empty tensors and dynamic shapes count for this operator."""
-        return self.tier == 3 or (self.tier == 2 and (operator.core or operator.common))
 
-    def required(self, operator: PlannedOperator) -> tuple[PlannedCase, ...]:
-        """The cases on which the operator's trust depends, refusals among them."""
-        demanding = self.demanding(operator)
-        return tuple(
-            case
-            for case in self.facts.cases.get(operator.key, ())
-            if self.asks(operator.key, case.dtype) and (demanding or not case.tags & _DEMANDING)
-        )
+def scope_of(facts: Facts, tier: int, floats: tuple[str, ...]) -> Scope:
+    """Work out a tier's scope; docs/tiers.md has it in words."""
+    listed = tuple(o for o in facts.operators if o.core or (tier > 1 and o.common))
+    required: dict[Key, tuple[PlannedCase, ...]] = {}
+    trusted = set()
+    for operator in facts.operators:
+        key, cases = operator.key, facts.cases.get(operator.key, ())
+        demanding = tier == 3 or (tier == 2 and (operator.core or operator.common))
+        asked = [case for case in cases if _asks(facts, tier, floats, key, case.dtype)]
+        required[key] = tuple(case for case in asked if demanding or not case.tags & _DEMANDING)
+        # A dtype that the plan requires and has no case for cannot have passed.
+        there = {case.dtype for case in cases}
+        absent = any(d not in there and _asks(facts, tier, floats, key, d) for d in operator.required_dtypes)
+        if not absent and facts.all_pass(required[key]):
+            trusted.add(key)
+    cases = _cases(facts, tier, [case.case for o in listed for case in required[o.key]])
+    return Scope(facts, tier, floats, listed, required, frozenset(trusted), cases)
 
-    def trusted(self, operator: PlannedOperator) -> bool:
-        """Every required case passes, and no dtype that the plan requires is without a case."""
-        cases = self.facts.cases.get(operator.key, ())
-        dtypes = {case.dtype for case in cases}
-        promised = all(d in dtypes for d in operator.required_dtypes if self.asks(operator.key, d))
-        return promised and self.facts.all_pass(self.required(operator))
 
-    def cases(self) -> tuple[PlannedCase, ...]:
-        """The tier's cases: in these no wrong answer and no crash is forgiven.
+def _asks(facts: Facts, tier: int, floats: tuple[str, ...], key: Key, dtype: str) -> bool:
+    if is_float(dtype):
+        return dtype in floats
+    return tier == 3 or (key, dtype) in facts.pairs or (tier == 2 and dtype in _WHOLE_NUMBERS)
 
-        Tiers 1 and 2: the required cases of the listed operators, and every node, block and whole run of every
-        model in the dtypes that the tier asks for. Tier 3: all, in any dtype. Extensions belong to no tier.
-        """
-        plan = self.facts.run.plan
-        if self.tier == 3:
-            return tuple(case for case in plan.cases.values() if not self._extension(case))
-        chosen = {case.case for operator in self.listed for case in self.required(operator)}
-        for ident in self.facts.in_models:
-            case = plan.cases[ident]
-            asked = case.dtype in self.floats or not is_float(case.dtype)
-            if asked and not case.tags & _DEMANDING and not self._extension(case):
-                chosen.add(ident)
-        return tuple(case for case in plan.cases.values() if case.case in chosen)
 
-    def _extension(self, case: PlannedCase) -> bool:
-        return (case.domain, case.operator) in self.facts.extensions
+def _cases(facts: Facts, tier: int, required: Iterable[str]) -> tuple[PlannedCase, ...]:
+    """Tiers 1 and 2: the required cases of the listed operators, and every node, block and whole run of every
+    model, in whatever dtypes the models have. Tier 3: all. Extensions belong to no tier."""
+    chosen = set(required)
+
+    def belongs(case: PlannedCase) -> bool:
+        if (case.domain, case.operator) in facts.extensions:
+            return False
+        counted = case.case in facts.in_models and not case.tags & _DEMANDING
+        return tier == 3 or counted or case.case in chosen
+
+    return tuple(case for case in facts.run.plan.cases.values() if belongs(case))

@@ -23,7 +23,7 @@ from .certificate import (
     percent,
 )
 from .criteria import candidates, evaluate
-from .facts import Facts, Scope, facts_of
+from .facts import Facts, Scope, facts_of, scope_of
 from .runfolder import RunFolder
 from .spec import Source, Verdict
 from .waivers import apply_waivers
@@ -103,7 +103,7 @@ def _best(facts: Facts, tier: int) -> Judged:
             Fraction(trusted or 0),
         )
 
-    scopes = [Scope(facts, tier, floats) for floats in candidates(tier)]
+    scopes = [scope_of(facts, tier, floats) for floats in candidates(tier)]
     return max(((scope, evaluate(scope)) for scope in scopes), key=merit)
 
 
@@ -120,7 +120,7 @@ def _summary(scope: Scope) -> Summary:
     counts: dict[Source, Counter[Verdict]] = {source: Counter() for source in Source}
     for case in facts.run.plan.cases.values():
         counts[case.source][facts.run.results[case.case].verdict] += 1
-    trusted = [operator for operator in facts.operators if scope.trusted(operator)]
+    trusted = [operator for operator in facts.operators if operator.key in scope.trusted]
     weights = {key: weight for key, weight in facts.weights.items() if key not in facts.extensions}
     total = sum(weights.values(), Fraction(0))
     covered = sum((weights.get(operator.key, Fraction(0)) for operator in trusted), Fraction(0))
