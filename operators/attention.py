@@ -69,9 +69,9 @@ def attention(
         if attn_mask.dtype == torch.bool:
             allowed = allowed & F.pad(attn_mask, [0, missing], value=False)
         else:
-            biased = scores + F.pad(wide(attn_mask), [0, missing], value=-math.inf)
+            biased = scores + F.pad(attn_mask.to(scores.dtype), [0, missing], value=-math.inf)
     biased = biased.masked_fill(~allowed, -math.inf)
-    probabilities = _softmax(biased, softmax_precision)
+    probabilities = _softmax(biased, softmax_precision).to(scores.dtype)
     y = torch.matmul(probabilities, wide(present_value).repeat_interleave(repeats, 1)).to(q.dtype)
     if flat:
         y = y.transpose(1, 2).flatten(2)

@@ -21,18 +21,19 @@ ONE = ("float32",)
 ALL = ("float32", "float16", "bfloat16", "float64")
 
 
-def _twiddles(rows: torch.Tensor, length: int, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
-    """cos and sin of 2π·k·n/N, k from ``rows``, n = 0 … N−1: the angle is reduced in whole numbers first."""
-    turns = (rows[:, None] * torch.arange(length, device=rows.device)) % length
-    angles = turns.to(dtype) * (2 * math.pi / length)
-    return angles.cos(), angles.sin()
+def _twiddles(bins: int, length: int, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """cos and sin of 2π·k·n/N, (bins, N), like ``x`` in dtype and device: k·n is reduced in whole numbers first."""
+    # In float64, and on the CPU, which always has it: an angle near π rounded to float32 has no good sine.
+    turns = (torch.arange(bins)[:, None] * torch.arange(length)) % length
+    angles = turns.to(torch.float64) * (2 * math.pi / length)
+    return angles.cos().to(x), angles.sin().to(x)
 
 
 def _transform(x: torch.Tensor, length: int, bins: int, *, inverse: bool) -> torch.Tensor:
     """(…, n, 1 or 2) to (…, bins, 2): the transform of ``length`` points, cut or padded with zeros."""
     kept = x[..., :length, :]
     kept = F.pad(kept, [0, 0, 0, length - kept.shape[-2]])
-    cos, sin = _twiddles(torch.arange(bins, device=x.device), length, x.dtype)
+    cos, sin = _twiddles(bins, length, x)
     sign = 1.0 if inverse else -1.0
     real = torch.matmul(cos, kept[..., 0:1])
     imaginary = torch.matmul(sin, kept[..., 0:1]) * sign
