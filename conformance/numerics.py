@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 # Deviations of the Monte Carlo spread that a composite may be off by: docs/adr/0003 has the experiment.
-COMPOSITE_SIGMAS = 8.0
+COMPOSITE_SIGMAS = 6.0
 # u times a saturating composite's scale that its tail may be off by; the tails of rules.Elementary use their ulps.
 COMPOSITE_FLOOR = 4.0
 # √K·u_acc·A that a sum may be off by: the rounding errors of K terms add up like a random walk (Higham & Mary,
