@@ -22,6 +22,7 @@ __all__ = [
     "DType",
     "dtype_of",
     "from_onnx",
+    "is_known",
     "lookup",
     "numpy_to_torch",
     "torch_dtype",
@@ -124,6 +125,11 @@ def lookup(name: str) -> DType:
 def from_onnx(elem_type: int) -> DType:
     """The entry for a number of ``onnx.TensorProto.DataType``. Raises ``KeyError`` for an unknown one."""
     return _BY_ONNX[elem_type]
+
+
+def is_known(array: np.ndarray) -> bool:
+    """Whether the table has the array's element type."""
+    return array.dtype.kind in "UST" or array.dtype in _BY_NUMPY
 
 
 def dtype_of(array: np.ndarray) -> str:
