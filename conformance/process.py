@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,9 @@ BURIAL = 10.0
 # A log longer than this (bytes) is cut while the case still runs: endless noise must not fill the disk.
 LOG_BYTES = 64 << 20
 LOG_TAIL = 2000
+
+# The environment variable by which all that a worker started is known.
+COOKIE = "CONFORMANCE_WORKER"
 
 _WORKER = Path(__file__).with_name("worker.py")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -78,6 +82,7 @@ class Process:
         self._name = log.stem
         self._log = os.open(log, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._noise = b""
+        self._cookie = uuid.uuid4().hex
         mine, theirs = socket.socketpair()
         try:
             # Its own session, so that all it starts can be killed together and Ctrl-C reaches the parent only.
@@ -89,7 +94,7 @@ class Process:
                 stderr=self._log,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
-                env={**os.environ, **launch.env},
+                env={**os.environ, **launch.env, COOKIE: self._cookie},
             )
         except BaseException:
             mine.close()
@@ -171,12 +176,9 @@ class Process:
         if self.dead:
             return
         self.dead = True
-        family = _family(self._process.pid) if self._process.poll() is None else []
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        for pid in family[1:]:  # those that left the group
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+        _kill_marked(self._cookie)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(BURIAL)
 
@@ -252,6 +254,20 @@ class Process:
                 raise WorkerError(
                     "out-of-memory", f"used {used / 2**20:.0f} MiB, more than {limit / 2**20:.0f} MiB"
                 )
+
+
+def _kill_marked(cookie: str) -> None:
+    """Kill what left the process group, or lost its parent: a mark in the environment is inherited all the same."""
+    mark = f"{COOKIE}={cookie}".encode()
+    for _ in range(10):  # a marked process may have started another in the meantime
+        found = False
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if mark in (folder / "environ").read_bytes():
+                    os.kill(int(folder.name), signal.SIGKILL)
+                    found = True
+        if not found:
+            return
 
 
 def _family(pid: int) -> list[int]:

@@ -1,0 +1,582 @@
+"""Planted backends misbehave in every way that drivers do; each case must get its own verdict all the same."""
+
+from __future__ import annotations
+
+import ast
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import conformance
+from conformance import protocol
+from conformance.errors import UsageError
+from conformance.pool import Launch, Odd, Outcome, Pool, Task, _Slot
+from conformance.scratch import Scratch
+
+PLANTED = Path(__file__).parent / "backends_planted"
+X = np.arange(3, dtype=np.float32)
+
+
+def planted(name: str, **arguments: Any) -> Launch:
+    return Launch(f"{PLANTED / 'misbehaving.py'}:{name}", **arguments)
+
+
+def task(model: str, x: np.ndarray = X, **arguments: Any) -> Task:
+    return Task(model, Path("/nowhere") / model, ({"x": x},), **arguments)
+
+
+def outcomes(launch: Launch, *tasks: Task, jobs: int = 1) -> dict[str, Outcome]:
+    with Pool(launch, jobs) as pool:
+        return {outcome.id: outcome for outcome in pool.run(tasks)}
+
+
+@pytest.fixture(scope="module")
+def named() -> Iterator[Pool]:
+    """A pool that goes through all the deaths below and still works."""
+    with Pool(planted("Named", memory=250 << 20)) as pool:
+        yield pool
+
+
+def one(pool: Pool, *tasks: Task) -> Outcome:
+    *_, last = pool.run(tasks)
+    return last
+
+
+# ------------------------------------------------------------------------------------- deaths and refusals
+
+# Deaths last: what follows one is the first in its process, and need not be run again alone.
+ENDS = [
+    ("leave", "error", "SystemExit in run: 4"),
+    ("decline", "unsupported", "no such kernel"),
+    ("escape", "error", "Escape in run: out"),
+    ("interrupt", "error", "KeyboardInterrupt in run"),
+    ("unprintable", "error", "Unprintable in run: <Unprintable whose text cannot be had: RuntimeError>"),
+    ("memory", "out-of-memory", "MemoryError in run"),
+    ("segfault", "crash", "killed by SIGSEGV"),
+    ("device_memory", "out-of-memory", "CUDA error: out of memory"),
+    ("abort", "crash", "killed by SIGABRT"),
+    ("bad_alloc", "out-of-memory", "std::bad_alloc"),
+    ("vanish", "crash", "exited with status 0 and no answer"),
+    ("status3", "crash", "exited with status 3"),
+    ("orphan", "crash", "exited with status 5"),
+    ("garbage", "malformed", "something else than an answer"),
+    ("close_all", "crash", "no answer"),
+    ("mute", "crash", "closed the channel"),
+]
+
+
+@pytest.mark.parametrize(("how", "status", "message"), ENDS, ids=[end[0] for end in ENDS])
+def test_each_way_to_fail_has_its_status_and_reason(named: Pool, how: str, status: str, message: str) -> None:
+    outcome = one(named, task(how))
+    assert outcome.status == status
+    assert message in outcome.message
+
+
+def test_a_hang_is_a_timeout_and_the_log_says_where(named: Pool) -> None:
+    outcome = one(named, task("hang", timeout=1.0))
+    assert (outcome.status, outcome.message) == ("timeout", "no answer within 1 s")
+    assert "in hang" in outcome.log
+
+
+def test_a_crash_leaves_its_output_and_stack_in_the_log(named: Pool) -> None:
+    outcome = one(named, task("segfault"))
+    assert "about to crash" in outcome.log
+    assert "in segfault" in outcome.log
+
+
+@pytest.mark.parametrize("how", ["hog", "hog_in_child"])
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the memory limit needs Linux's /proc")
+def test_more_memory_than_allowed_is_out_of_memory_even_in_a_child(named: Pool, how: str) -> None:
+    outcome = one(named, task(how))
+    assert outcome.status == "out-of-memory"
+    assert "more than 250 MiB" in outcome.message
+
+
+def test_a_rude_message_is_cleaned_and_cut(named: Pool) -> None:
+    message = one(named, task("rude")).message
+    assert message.startswith("ValueError in run: bell\\x07 escape\\x1b[31m null\\x00 surrogate\\udc80 xxx")
+    assert len(message) <= protocol.MESSAGE_LIMIT + 50
+
+
+def test_one_crash_in_ten_costs_no_other_case_its_verdict() -> None:
+    found = outcomes(planted("EveryTenth"), *(task(str(n)) for n in range(20)), jobs=2)
+    assert {int(i) for i, o in found.items() if o.status == "crash"} == {0, 10}
+    assert sum(o.status == "ok" for o in found.values()) == 18
+    assert all(o.after is None for o in found.values())
+
+
+def test_noise_on_both_streams_neither_blocks_nor_answers() -> None:
+    outcome = outcomes(planted("Noisy"), task("good"))["good"]
+    assert outcome.status == "ok"
+    np.testing.assert_array_equal(outcome.outputs[0][0], X + 1)
+    assert outcome.log.endswith("100%")
+    assert len(outcome.log) <= 2000
+
+
+def test_a_forked_copy_of_the_worker_does_not_answer_too(named: Pool) -> None:
+    assert one(named, task("fork")).status == "ok"
+    assert one(named, task("good", X + 5)).outputs[0][0].tolist() == [6.0, 7.0, 8.0]
+
+
+# ----------------------------------------------------------------------------------------- starts
+
+
+@pytest.mark.parametrize(
+    ("launch", "status", "message", "log"),
+    [
+        (Launch(str(PLANTED / "dies_at_import.py")), "crash", "exited with status 9", "no device"),
+        (planted("Starts", options={"how": "exit"}), "crash", "(licence expired)", "licence expired"),
+        (
+            planted("Starts", options={"how": "raise"}),
+            "error",
+            "OSError in start: the device is busy",
+            "Traceback",
+        ),
+        (planted("Starts", options={"how": "decline"}), "unsupported", "no device", ""),
+        (planted("Starts", options={"how": "hang"}, start_timeout=0.5), "timeout", "did not start", ""),
+        (planted("Starts", options={"how": "no-dict"}), "error", "returned str, not a dict", ""),
+        (planted("Starts", options={"speed": "9"}), "error", "unexpected keyword argument", ""),
+        (planted("NoPrepare"), "error", "has no prepare method", ""),
+        (planted("Missing"), "error", "has no Missing", ""),
+        (Launch(str(PLANTED / "misbehaving.py")), "error", "has several backends: Company, Counts, ", ""),
+        (Launch("no.such.module:Class"), "error", "ModuleNotFoundError", ""),
+    ],
+)
+def test_a_backend_that_does_not_start_gives_each_case_that_verdict(
+    launch: Launch, status: str, message: str, log: str
+) -> None:
+    outcome = outcomes(launch, task("a"))["a"]
+    assert outcome.status == status
+    assert message in outcome.message
+    assert log in outcome.log
+
+
+def test_a_backend_that_does_not_start_describes_why() -> None:
+    with Pool(planted("Starts", options={"how": "exit"})) as pool:
+        described = pool.describe()
+    assert described["name"] == "misbehaving"
+    assert described["error"].startswith("crash: the backend did not start: exited with status 7")
+    assert described["log"] == "licence expired"
+
+
+def test_after_three_failed_starts_no_more_are_tried(tmp_path: Path) -> None:
+    starts = tmp_path / "starts"
+    launch = planted("Starts", options={"how": "raise", "log": str(starts)})
+    found = outcomes(launch, *(task(str(n)) for n in range(50)))
+    assert len(found) == 50
+    assert {o.message for o in found.values()} == {"OSError in start: the device is busy"}
+    assert len(starts.read_text(encoding="utf-8").splitlines()) == 3
+
+
+def test_whatever_a_backend_says_of_itself_becomes_json() -> None:
+    with Pool(planted("Starts")) as pool:
+        described = pool.describe()
+    assert described["version"] == [1, 2]
+    assert described["memory"] == "5"
+    assert described["nan"] == "nan"
+    assert described["set"] == ["a", "b"]
+    assert "cannot be had" in described["object"]
+    assert described["supports"] == {"dtypes": ["float32"], "opset": [11, 21]}
+    assert described["interpreter"]["numpy"] == np.__version__
+
+
+def test_an_interpreter_that_is_none_is_wrong_usage() -> None:
+    with pytest.raises(UsageError, match="no such interpreter: /no/python"):
+        Pool(planted("Good", python="/no/python"))
+
+
+# ----------------------------------------------------------------------------------------- company
+
+
+@pytest.mark.parametrize("poison", ["poison-crash", "poison-hang"])
+def test_a_case_that_dies_only_in_company_passes_and_names_its_predecessor(poison: str) -> None:
+    found = outcomes(planted("Company"), task(poison), task("victim", timeout=1.0), task("next"))
+    assert [o.status for o in found.values()] == ["ok"] * 3
+    assert [o.after for o in found.values()] == [None, poison, None]
+
+
+def test_a_spoilt_device_is_charged_to_the_case_that_spoilt_it() -> None:
+    found = outcomes(planted("Company"), task("first"), task("poison-context"), task("victim"), task("next"))
+    assert [o.status for o in found.values()] == ["ok", "error", "ok", "ok"]
+    assert [o.after for o in found.values()] == [None, None, "poison-context", None]
+
+
+def test_the_same_error_again_and_again_costs_one_restart_only(tmp_path: Path) -> None:
+    starts = tmp_path / "starts"
+    launch = planted("SameErrorAlways", options={"log": str(starts)})
+    found = outcomes(launch, *(task(str(n)) for n in range(20)))
+    assert {o.status for o in found.values()} == {"error"}
+    assert len(starts.read_text(encoding="utf-8").splitlines()) == 2
+
+
+# ------------------------------------------------------------------------------------ inputs and outputs
+
+
+def test_inputs_are_fresh_for_every_run(named: Pool) -> None:
+    outcome = one(named, task("overwrite"))
+    assert outcome.repeat == "identical"
+    assert outcome.outputs[0][0].tolist() == [1.0, 2.0, 3.0]
+
+
+def test_a_buffer_that_the_backend_reuses_does_not_change_earlier_outputs() -> None:
+    feeds = ({"x": X}, {"x": X * 10})
+    found = outcomes(planted("ReusesBuffer"), Task("a", Path("a"), feeds))["a"]
+    assert [o[0].tolist() for o in found.outputs] == [[1.0, 2.0, 3.0], [1.0, 11.0, 21.0]]
+    assert found.repeat == "identical"
+
+
+def test_a_second_answer_that_differs_comes_back_beside_the_first() -> None:
+    found = outcomes(planted("Counts"), task("a"), task("b", repeats=1))
+    assert found["a"].repeat == "differs"
+    assert found["a"].outputs[0][1].tolist() == [1.0, 2.0, 3.0]
+    assert found["a"].second[0] is not None
+    assert found["a"].second[0][1].tolist() == [2.0, 3.0, 4.0]
+    assert (found["b"].repeat, found["b"].second) == ("not-repeated", [])
+
+
+def test_the_payload_of_a_nan_is_no_difference() -> None:
+    assert outcomes(planted("NewNaN"), task("a"))["a"].repeat == "identical"
+
+
+OUTER = {
+    "dict": "run() returned dict of 1",
+    "none": "run() returned None",
+    "array": "run() returned ndarray",
+    "generator": "run() returned generator",
+    "string": "run() returned str 'y'",
+    "number": "run() returned float 3.5",
+    "not-callable": "prepare() returned list",
+    "list-of-numbers": "output 0 is list of 2",
+    "float": "output 0 is float 2.5",
+    "numpy-scalar": "output 0 is numpy.float32",
+    "tensor": "FakeTensor",
+    "matrix": "output 0 is numpy.matrix",
+    "masked": "MaskedArray",
+    "objects": "output 0 is numpy.ndarray of objects: ",
+    "dates": "of dtype datetime64",
+    "longdouble": "of dtype",
+    "dict-item": "output 0 is dict of 1",
+}
+
+
+@pytest.fixture(scope="module")
+def returned() -> dict[str, Outcome]:
+    names = [*OUTER, "nothing-item", "sequence", "empty-sequence", "strings", "bytes", "transposed", "strided"]
+    names += ["big-endian", "scalar", "empty", "readonly", "complex", "bool", "large"]
+    return outcomes(Launch(str(PLANTED / "returns.py")), *map(task, names))
+
+
+@pytest.mark.parametrize(("name", "message"), OUTER.items())
+def test_a_wrong_return_type_is_malformed_and_named(returned: dict[str, Outcome], name: str, message: str) -> None:
+    assert returned[name].status == "malformed"
+    assert message in returned[name].message
+    assert all(isinstance(output, Odd) for one in returned[name].outputs for output in one)
+
+
+def test_every_kind_of_onnx_value_comes_back_as_it_was(returned: dict[str, Outcome]) -> None:
+    def output(name: str) -> Any:
+        assert (returned[name].status, returned[name].repeat) == ("ok", "identical"), returned[name]
+        return returned[name].outputs[0][0]
+
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    assert output("nothing-item") is None
+    assert output("empty-sequence") == []
+    assert [a.tolist() for a in output("sequence")] == [x.tolist(), (x + 1).tolist()]
+    assert output("strings").tolist() == ["a", "ü", "日本"]
+    assert output("bytes").tolist() == ["a", "\\xff"]
+    for name, expected in {
+        "transposed": x.T,
+        "strided": x[:, ::2],
+        "big-endian": x,
+        "scalar": np.array(7, np.int64),
+        "empty": np.zeros((0, 3), np.float16),
+        "readonly": np.ones((2, 2), np.float32),
+        "complex": np.array([1 + 2j], np.complex64),
+        "bool": np.array([True, False]),
+        "large": np.arange(1_000_000, dtype=np.float64),
+    }.items():
+        assert (output(name).dtype, output(name).shape) == (expected.dtype, expected.shape), name
+        np.testing.assert_array_equal(output(name), expected)
+
+
+@pytest.mark.parametrize("size", [0, 1, protocol.FILE_BYTES // 2 - 1, protocol.FILE_BYTES // 2, 1_000_000])
+def test_inputs_of_any_size_arrive_whole_and_leave_no_file(named: Pool, size: int) -> None:
+    x = (np.arange(size) % 1000).astype(np.float16)
+    outcome = one(named, task("alias", x))
+    assert outcome.outputs[0][0].dtype == x.dtype
+    np.testing.assert_array_equal(outcome.outputs[0][0], x)
+    folders = [Path(folder) for folder in named._scratch.folders]
+    assert [p.name for folder in folders for p in folder.iterdir() if p.suffix != ".log"] == []
+
+
+EXTENDED = [ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2, ml_dtypes.int4, ml_dtypes.uint4]
+
+
+@pytest.mark.parametrize("dtype", EXTENDED)
+def test_ml_dtypes_arrays_cross_the_channel(named: Pool, dtype: Any) -> None:
+    x = np.array([0, 1, 2, 3], dtype).reshape(2, 2)
+    outcome = one(named, task("alias", x))
+    assert outcome.outputs[0][0].dtype == x.dtype
+    assert outcome.outputs[0][0].tolist() == x.tolist()
+
+
+def test_strings_sequences_and_absent_optionals_go_in() -> None:
+    arrays: list[np.ndarray] = []
+    values = [np.array(["a", "ü"], object), [X, X[:1]], None, np.array("s", object)]
+    items = [protocol.flatten(value, arrays) for value in values]
+    back = [protocol.unflatten(item, arrays) for item in items]
+    assert back[0].tolist() == ["a", "ü"]
+    assert [a.tolist() for a in back[1]] == [X.tolist(), [0.0]]
+    assert back[2] is None
+    assert (back[3].shape, back[3].item()) == ((), "s")
+
+
+# ------------------------------------------------------------------------------------------- the pool
+
+
+def test_a_task_is_taken_only_when_a_slot_is_about_to_be_free() -> None:
+    taken: list[int] = []
+
+    def tasks() -> Iterator[Task]:
+        for n in range(20):
+            taken.append(n)
+            yield task(str(n))
+
+    with Pool(planted("Good"), jobs=2) as pool:
+        for done, _ in enumerate(pool.run(tasks()), 1):
+            assert len(taken) <= done + 2 + 1
+
+
+def test_what_the_caller_does_with_an_outcome_is_done_before_its_slot_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    events = []
+    attend = _Slot.attend
+    monkeypatch.setattr(
+        _Slot, "attend", lambda slot, task: (events.append(f"run {task.id}"), attend(slot, task))[1]
+    )
+
+    def tasks() -> Iterator[Task]:
+        for n in range(5):
+            yield task(str(n))
+
+    with Pool(planted("Good")) as pool:
+        for outcome in pool.run(tasks()):
+            events.append(f"journal {outcome.id}")
+    assert events == [f"{what} {n}" for n in range(5) for what in ("run", "journal")]
+
+
+def test_an_error_in_the_tasks_reaches_the_caller() -> None:
+    def tasks() -> Iterator[Task]:
+        yield task("a")
+        raise LookupError("no such case")
+
+    with Pool(planted("Good")) as pool, pytest.raises(LookupError, match="no such case"):
+        list(pool.run(tasks()))
+
+
+def test_a_backend_is_closed_at_the_end(tmp_path: Path) -> None:
+    farewell = tmp_path / "farewell"
+    outcomes(planted("Good", options={"farewell": str(farewell)}), task("a"))
+    assert farewell.read_text(encoding="utf-8") == "closed"
+
+
+def test_a_closed_pool_leaves_no_folder_and_no_process() -> None:
+    with Pool(planted("Named")) as pool:
+        list(pool.run([task("good")]))
+        folders = pool._scratch.folders
+        process = pool._slots[0]._process
+        assert process is not None
+        pid = process._process.pid
+    assert not any(Path(folder).exists() for folder in folders)
+    assert not _alive(pid)
+
+
+def test_folders_of_a_killed_run_are_removed_by_the_next() -> None:
+    code = "from conformance.scratch import Scratch; import os; print(*Scratch().folders, flush=True); os._exit(1)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    left = [Path(folder) for folder in done.stdout.split()]
+    assert left
+    assert all(folder.is_dir() for folder in left)
+    first, second = Scratch(), Scratch()
+    try:
+        assert not any(folder.exists() for folder in left)
+        assert all(Path(folder).is_dir() for folder in (*first.folders, *second.folders))
+    finally:
+        first.close()
+        second.close()
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finding lost children needs Linux's /proc")
+def test_children_that_left_their_dead_worker_are_killed_too(tmp_path: Path) -> None:
+    with Pool(planted("Named")) as pool:
+        (outcome,) = pool.run([Task("orphan", tmp_path / "orphan", ({"x": X},))])
+        pids = [int(pid) for pid in (tmp_path / "orphan").read_text(encoding="utf-8").split()]
+        assert outcome.message == "exited with status 5 and no answer"
+        assert len(pids) == 2
+        _gone(pids)
+
+
+PARENT = """
+import sys
+from pathlib import Path
+import numpy as np
+from conformance.pool import Launch, Pool, Task
+
+def tasks():
+    yield Task("good", Path("good"), ({"x": np.ones(1)},))
+    print(pool._slots[0]._process._process.pid, flush=True)
+    yield Task("hang", Path("hang"), ({"x": np.ones(1)},), timeout=300)
+
+with Pool(Launch(sys.argv[1])) as pool:
+    pool.describe()
+    for outcome in pool.run(tasks()):
+        print(outcome.id, outcome.status, flush=True)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL, signal.SIGTERM])
+def test_the_worker_goes_when_its_parent_is_stopped(how: signal.Signals) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", PARENT, f"{PLANTED / 'misbehaving.py'}:Named"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        assert parent.stdout.readline() == "good ok\n"
+        assert _alive(pid)
+        parent.send_signal(how)
+        parent.communicate(timeout=60)
+    assert parent.returncode in (-how, 1)
+    _gone([pid])
+
+
+def _gone(pids: list[int]) -> None:
+    for _ in range(600):
+        if not any(map(_alive, pids)):
+            return
+        time.sleep(0.05)
+    pytest.fail(f"still alive: {pids}")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{pid}/stat")
+    return not status.exists() or status.read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"
+
+
+# ------------------------------------------------------------------------------------------- the protocol
+
+
+@pytest.mark.parametrize("name", ["protocol.py", "worker.py"])
+def test_what_a_vendors_interpreter_reads_is_python_3_8_and_needs_numpy_only(name: str) -> None:
+    tree = ast.parse(
+        (Path(conformance.__file__).parent / name).read_text(encoding="utf-8"), feature_version=(3, 8)
+    )
+    imported = {a.name.partition(".")[0] for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    imported |= {(n.module or "").partition(".")[0] for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+    # conformance: for the type checker only; ml_dtypes: where its dtypes are in play.
+    assert imported - sys.stdlib_module_names <= {"numpy", "ml_dtypes", "conformance"}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_arrays_survive_packing(data: st.DataObject) -> None:
+    dtypes = st.one_of(
+        hnp.boolean_dtypes(),
+        hnp.integer_dtypes(),
+        hnp.unsigned_integer_dtypes(),
+        hnp.floating_dtypes(sizes=(16, 32, 64)),
+    )
+    shapes = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)
+    given_arrays = data.draw(st.lists(hnp.arrays(dtypes, shapes), max_size=4))
+    arrays: list[np.ndarray] = []
+    for array in given_arrays:
+        protocol.flatten(array, arrays)
+    specs, pieces = protocol.pack(arrays, (), "")
+    back = protocol.load(specs, memoryview(bytearray(b"".join(pieces))), ())
+    for array, again in zip(given_arrays, back, strict=True):
+        assert protocol.same(np.ascontiguousarray(array).astype(again.dtype).reshape(array.shape), again)
+
+
+@given(st.binary(min_size=16, max_size=200))
+def test_bytes_that_are_no_frame_are_refused(noise: bytes) -> None:
+    position = 0
+
+    def fill(memory: memoryview) -> None:
+        nonlocal position
+        if position + len(memory) > len(noise):
+            raise EOFError
+        memory[:] = noise[position : position + len(memory)]
+        position += len(memory)
+
+    with pytest.raises((protocol.ProtocolError, EOFError)):
+        protocol.read_frame(fill)
+
+
+@pytest.mark.parametrize(
+    "specs",
+    [
+        [["float32", [2], 0]],
+        [["float32", [-1], 0]],
+        [["float32", [1 << 60], 0]],
+        [["float32", [1], -8]],
+        [["object", [1], 0]],
+        [["float32", [1], "/etc/passwd"]],
+        [["float32", [1], "{folder}/../x"]],
+        [["float32", [1], "{folder}/short"]],
+        [["float32", [1], "{folder}/missing"]],
+        [["float32"]],
+        7,
+    ],
+)
+def test_arrays_that_contradict_the_payload_are_refused(specs: Any, tmp_path: Path) -> None:
+    (tmp_path / "short").write_bytes(b"abc")
+    for spec in specs if isinstance(specs, list) else ():
+        if isinstance(spec[-1], str):
+            spec[-1] = spec[-1].format(folder=tmp_path)
+    with pytest.raises(protocol.ProtocolError):
+        protocol.load(specs, memoryview(b"1234"), [str(tmp_path)])
+
+
+def test_a_full_memory_file_system_passes_big_arrays_on_to_the_disk(tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    full = tmp_path / "full"
+    disk = tmp_path / "disk"
+    for folder in (full, disk):
+        folder.mkdir()
+    (full / "a").symlink_to("/dev/full")
+    path = protocol.store(X, [str(full), str(disk)], "a")
+    assert path == str(disk / "a")
+    assert np.fromfile(path, np.float32).tolist() == X.tolist()
+    (full / "a").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space"):
+        protocol.store(X, [str(full)], "a")
+
+
+def test_same_compares_bits_but_for_nans() -> None:
+    assert protocol.same(np.array([np.nan, 1]), np.array([-np.nan, 1]))
+    assert not protocol.same(np.array([0.0]), np.array([-0.0]))
+    assert not protocol.same(np.zeros(2), np.zeros((2, 1)))
+    assert not protocol.same(np.zeros(2, np.int32), np.zeros(2, np.float32))
+    assert not protocol.same(np.array([1, 2], ml_dtypes.int4), np.array([1, 3], ml_dtypes.int4))
+    nan = np.array([np.nan, 1], ml_dtypes.bfloat16)
+    assert protocol.same(nan, -nan * np.array([1, -1], nan.dtype))
