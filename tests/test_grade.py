@@ -357,7 +357,7 @@ def test_blockers_are_ordered_by_the_models_that_each_alone_unlocks() -> None:
         f"{name(100)}/plain/float16": "unsupported",  # breaks no model
     }
     found = {b.what: b for b in grade(run(FULL, verdicts)).blockers}
-    assert list(found)[0] == f"{name(0)} in float32"
+    assert next(iter(found)) == f"{name(0)} in float32"
     assert found[f"{name(0)} in float32"].unlocks == ("model000", "model025")
     assert found[f"{name(30)} in float32"].unlocks == ("model010",)
     assert found[f"{name(33)} in float32"].unlocks == ()
@@ -374,9 +374,10 @@ def test_a_failing_block_is_blamed_only_where_its_models_nodes_all_pass() -> Non
 
 
 def test_blockers_of_an_interrupted_run_name_what_failed_and_not_what_did_not_run() -> None:
-    lines = [r for r in results(FULL, failing(f"{name(0)}/plain/", verdict="wrong")) if "model" not in r["case"]]
-    found = [b.what for b in grade(run(FULL, lines=lines)).blockers]
-    assert found == [f"{name(0)} in float32", f"{name(0)} in int64"]
+    verdicts = {f"{name(0)}/plain/int64": "wrong"}
+    lines = [r for r in results(FULL, verdicts) if not r["case"].startswith("model")]
+    (only,) = grade(run(FULL, lines=lines)).blockers
+    assert (only.what, only.unlocks) == (f"{name(0)} in int64", ())
 
 
 # --- Properties ----------------------------------------------------------------------------------------------
@@ -386,7 +387,7 @@ IDS = [c["case"] for c in SMALL["cases"]]
 ROUGH = st.dictionaries(st.sampled_from(IDS), st.sampled_from(VERDICTS), max_size=12)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(verdicts=ROUGH, seed=st.integers(0, 1000))
 def test_the_order_of_the_journal_changes_nothing(verdicts: dict[str, str], seed: int) -> None:
     lines = results(SMALL, verdicts)
@@ -395,7 +396,7 @@ def test_the_order_of_the_journal_changes_nothing(verdicts: dict[str, str], seed
     assert grade(run(SMALL, lines=lines)).as_json() == expected
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(verdicts=ROUGH, data=st.data())
 def test_more_passes_never_lower_the_tier(verdicts: dict[str, str], data: st.DataObject) -> None:
     mended = data.draw(st.sets(st.sampled_from(sorted(verdicts)))) if verdicts else set()
@@ -409,7 +410,7 @@ def test_more_passes_never_lower_the_tier(verdicts: dict[str, str], data: st.Dat
     assert after[1] >= before[1]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(verdicts=ROUGH, dropped=st.sampled_from(IDS))
 def test_dropping_any_line_makes_the_certificate_incomplete(verdicts: dict[str, str], dropped: str) -> None:
     lines = [r for r in results(SMALL, verdicts) if r["case"] != dropped]
@@ -418,7 +419,7 @@ def test_dropping_any_line_makes_the_certificate_incomplete(verdicts: dict[str, 
     assert certificate.summary.planned == len(IDS)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(verdicts=ROUGH)
 def test_every_criterion_says_met_exactly_where_its_figures_do(verdicts: dict[str, str]) -> None:
     for c in grade(run(SMALL, verdicts)).criteria:
