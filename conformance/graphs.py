@@ -89,7 +89,7 @@ def dtypes_of(operator: Operator, sample: Sample, opset: int) -> tuple[str, ...]
     opset does not allow (an entry serves all opsets, and types were added over time)."""
     allowed = _allowed(operator.name, opset, operator.domain, operator.variable)
     wanted = sample.dtypes or operator.dtypes or tuple(d for d in _PLAIN if d in allowed)
-    if sample.refuse:
+    if sample.refuse or sample.model is not None:
         return tuple(wanted)
     return tuple(d for d in wanted if d in allowed)
 

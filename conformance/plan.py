@@ -225,9 +225,8 @@ def _operator_cases(operator: Operator, selection: Selection) -> Iterable[Case]:
 def _sample_text(sample: Sample) -> str:
     """All that makes a sample's content, as text: the recipe of the model and of its inputs."""
     attributes = {k: _attribute_text(v) for k, v in sorted(sample.attributes.items())}
-    fields = replace(sample, attributes={}, model=None, name="", tags=frozenset())
-    # A sample that builds its own model is named after what it builds: its code has no stable text.
-    return f"{fields!r} {attributes!r} {sample.name if sample.model else ''}"
+    fields = replace(sample, attributes={}, name="", tags=frozenset())
+    return f"{fields!r} {attributes!r}"
 
 
 def _attribute_text(value: Any) -> str:

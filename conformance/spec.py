@@ -81,7 +81,9 @@ class Sample:
     ``exact``: the result is exact in any order of evaluation (small integers), whatever the rule says.
     ``refuse``: why the model is invalid; the backend must then refuse it rather than compute something.
     ``model``: for operators that cannot stand alone (sequences, optionals): gives, for a dtype and an opset, the
-    ``onnx.ModelProto`` whose inputs are ``inputs`` in order.
+    ``onnx.ModelProto`` whose inputs are ``inputs`` in order. Its ``repr`` is part of the suite's digest.
+    ``reference``: like ``model``, and means the same, in operators that ONNX's evaluator gets right; the expected
+    values are this one's.
     ``tags``: any of "special", "empty", "large", "dynamic", "scalar", …; shown, filtered, and used by the grade.
     """
 
@@ -95,6 +97,7 @@ class Sample:
     exact: bool = False
     refuse: str = ""
     model: Callable[[str, int], Any] | None = None
+    reference: Callable[[str, int], Any] | None = None
     tags: frozenset[str] = frozenset()
 
 
