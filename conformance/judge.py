@@ -155,7 +155,7 @@ def _values(position: int, want: Expected, got: np.ndarray, flush_to_zero: bool)
     kind = lookup(want.dtype)
     if kind.kind == "string":
         value, got = _texts(want.value), _texts(got)
-        return _verdict(position, want, value, got, None, _equality(value != got, None))
+        return _verdict(position, want, value, got, None, _equality(np.asarray(value != got), got.size))
     if numerics.approximates(want):
         bound = numerics.allowed(want, flush_to_zero=flush_to_zero)
         if kind.kind == "complex":
@@ -198,8 +198,7 @@ def _differs(
     if got.dtype == value.dtype and _same_bits(value, got):
         return None
     if kind.kind not in ("float", "complex"):
-        wrong: np.ndarray = value != got
-        return wrong
+        return np.asarray(value != got)
     if kind.kind == "float" and kind.p < lookup("float32").p:
         value, got = value.astype(np.float32), got.astype(np.float32)
     with np.errstate(invalid="ignore"):
@@ -219,9 +218,9 @@ def _same_bits(value: np.ndarray, got: np.ndarray) -> bool:
     return bool(np.array_equal(value.reshape(-1).view(word), got.reshape(-1).view(word)))
 
 
-def _equality(differs: np.ndarray | None, elements: int | None) -> _Comparison:
+def _equality(differs: np.ndarray | None, elements: int) -> _Comparison:
     if differs is None:
-        return _Comparison(elements or 0)
+        return _Comparison(elements)
     flat = differs.reshape(-1)
     bad = int(np.count_nonzero(flat))
     return _Comparison(flat.size, bad, int(flat.argmax()) if bad else 0)

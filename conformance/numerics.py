@@ -7,7 +7,7 @@ rules and the sources of the constants are explained for users in docs/numerics.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -96,7 +96,7 @@ def ulp(y: np.ndarray, dtype: str) -> np.ndarray:
     """
     kind = lookup(_format(dtype))
     y = np.ascontiguousarray(y, dtype=np.float64).reshape(np.shape(y))
-    # Clears sign and fraction: 2^⌊log2|y|⌋. NumPy makes a scalar of an array of rank 0, hence asarray.
+    # Clears sign and fraction: 2^⌊log2|y|⌋. NumPy makes a scalar of an array of rank 0, hence asarray, here and below.
     power: np.ndarray = np.asarray(y.view(np.uint64) & _EXPONENT).view(np.float64)
     np.maximum(power, kind.smallest, out=power)
     power *= 2.0**-kind.p
@@ -112,24 +112,20 @@ def allowed(expected: Expected, *, flush_to_zero: bool = False) -> np.ndarray:
     smallest normal number: what a backend that treats subnormals as zero is off by. Raises ``ValueError`` where
     the rule needs a field of ``expected`` that is None.
     """
-    if expected.value.ndim == 0:  # NumPy's arithmetic turns these into scalars, which cannot be written to
-        parts = ("value", "magnitude", "terms", "spread", "low", "high")
-        arrays = {p: getattr(expected, p) for p in parts}
-        lifted = {p: np.reshape(a, (1,)) for p, a in arrays.items() if a is not None}
-        return allowed(replace(expected, **lifted), flush_to_zero=flush_to_zero).reshape(())
     rule = expected.rule
     shape = expected.value.shape
     if not approximates(expected):
         if isinstance(rule, Requantised):
             low, high, value = (_real(a) for a in (expected.low, expected.high, expected.value))
-            either: np.ndarray = np.maximum(high - value, value - low)
-            return either
+            return np.asarray(np.maximum(high - value, value - low))
         free = np.zeros(shape)
         if expected.spread is not None:
             free[np.isinf(expected.spread)] = np.inf
         return free
     kind = lookup(_format(expected.dtype))
-    y = np.asarray(np.abs(expected.value))  # of a complex number: each component may be off relative to the modulus
+    y = np.asarray(
+        np.abs(expected.value)
+    )  # of a complex number: each component may be off relative to the modulus
     with np.errstate(invalid="ignore", over="ignore"):
         if isinstance(rule, (Rounded, Elementary)):
             count = rule.narrow if kind.p < lookup("float32").p else rule.ulps
