@@ -273,10 +273,13 @@ def sign(folder: Path, key: Path) -> None:
 @click.argument("folder", type=Folder)
 @click.option("--key", type=click.Path(path_type=Path), help="The signer's public key (PEM).")
 def verify(folder: Path, key: Path | None) -> None:
-    """Check a run folder: the files against the signature, the grade against the evidence."""
+    """Check a run folder: the files against the signature, the grade against the evidence. Exit status 1 if not."""
     from .evidence import verify as verify_folder
 
-    click.echo(verify_folder(folder, key))
+    verification = verify_folder(folder, key)
+    click.echo(verification)
+    if not verification.ok:
+        sys.exit(BELOW)
 
 
 # --- What the commands share -----------------------------------------------------------------------------
@@ -325,7 +328,7 @@ def _grade(folder: Path) -> Certificate:
     from .runfolder import read_run
 
     certificate = grade_run(read_run(folder))
-    text = json.dumps(certificate.as_json(), ensure_ascii=False, indent=1) + "\n"
+    text = json.dumps(certificate.as_json(), indent=1) + "\n"  # ASCII: a backend's name may not be valid Unicode
     part = folder / "certificate.part"
     part.write_text(text, encoding="utf-8")
     part.replace(folder / "certificate.json")

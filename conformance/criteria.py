@@ -282,7 +282,9 @@ def _special(scope: Scope) -> Iterator[Criterion]:
 
 
 def _repeatability(scope: Scope) -> Iterator[Criterion]:
-    results, cases = scope.facts.run.results, scope.cases
+    results = scope.facts.run.results
+    # Whole models and refusals run once: the nodes of the former repeat, and the latter have no outputs.
+    cases = [c for c in scope.cases if c.source is not Source.END_TO_END and "refuse" not in c.tags]
     compared = [c for c in cases if results[c.case].verdict in (Verdict.PASS, Verdict.FLAKY)]
     agreeing = {c.case for c in compared if results[c.case].passed and results[c.case].repeat != "not-repeated"}
     yield _floor(

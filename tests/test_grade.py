@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import evidence_factory as factory
 import pytest
@@ -319,6 +321,13 @@ def test_repeats_must_agree_in_verdict_then_in_bits() -> None:
     assert criterion(graded("differs", "flaky"), 2, "repeat-verdicts").met is False
 
 
+def test_whole_models_and_refusals_owe_no_repeat() -> None:
+    once = {c["case"] for c in FULL["cases"] if c["source"] == "end-to-end" or "refuse" in c["tags"]}
+    lines = [r | {"repeat": "not-repeated"} if r["case"] in once else r for r in results(FULL)]
+    assert len(once) == 101
+    assert grade(run(FULL, lines=lines)).tier == 2
+
+
 def test_random_operators_owe_no_identical_bits() -> None:
     operators = [{**o, "rule": "random"} if o["operator"] == name(0) else o for o in FULL["operators"]]
     planned = {**FULL, "operators": operators}
@@ -435,3 +444,10 @@ def test_grading_reads_nothing_but_its_argument() -> None:
     evidence: RunFolder = run(SMALL)
     assert grade(replace(evidence, path=None)) == grade(evidence)
     assert factory.plan(1, models=1) == factory.plan(1, models=1)
+
+
+def test_the_documentation_names_every_criterion_and_no_other() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "tiers.md").read_text(encoding="utf-8")
+    table = [row for row in text.splitlines() if row.startswith("| `")]
+    documented = {slug for row in table for slug in re.findall(r"`([a-z-]+)`", row.split("|")[1])}
+    assert documented == {c.name for c in grade(run(SMALL)).criteria}
