@@ -5,6 +5,7 @@ Texts that people read are left to the language; what comes from a run stays as 
 
 from __future__ import annotations
 
+import datetime
 import math
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..certificate import Blocker, Certificate, Missing, Summary, Waived
-from ..dtypes import DTYPES
+from ..dtypes import BOOL, DTYPES, FLOATS, SIGNED, UNSIGNED
 from ..runfolder import PlannedCase, PlannedModel, Result, RunFolder
 from ..spec import Source, Verdict
 from .criteria import CriterionView, TierView, tier_views
@@ -258,8 +259,8 @@ def page(run: RunFolder, certificate: Certificate) -> Page:
         summary=certificate.summary,
         suite=run.suite,
         digest=str(run.suite.get("digest", "")),
-        started=str(header.get("started") or "—"),
-        finished=str(header["finished"]) if header.get("finished") else None,
+        started=_moment(header.get("started")) or "—",
+        finished=_moment(header.get("finished")),
         seconds=_real(header.get("seconds")) or 0.0,
         command=_command(header.get("command")),
         declared=tuple(_pairs(backend)),
@@ -305,6 +306,19 @@ def _real(value: Any) -> float | None:
         return None
 
 
+def _moment(value: Any) -> str | None:
+    """A time to the minute, in UTC; text that is no ISO time stays as it is."""
+    if not value:
+        return None
+    try:
+        moment = datetime.datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+    except ValueError:
+        return str(value)
+    if moment.tzinfo is None:
+        return f"{moment:%Y-%m-%d %H:%M}"
+    return f"{moment.astimezone(datetime.timezone.utc):%Y-%m-%d %H:%M} UTC"
+
+
 def _label(domain: str, operator: str) -> str:
     return f"{domain}.{operator}" if domain else operator
 
@@ -332,7 +346,7 @@ def _case(number: int, planned: PlannedCase, result: Result, reproduce: Reproduc
 def _columns(cases: Iterable[CaseView]) -> tuple[str, ...]:
     """The dtypes that occur: floats first, widest use first; then integers, then the rest."""
     used = {case.dtype for case in cases if case.source in (Source.OPERATOR, Source.MODEL)}
-    first = ("float32", "float16", "bfloat16", "float64")
+    first = (*FLOATS, *SIGNED, *UNSIGNED, *BOOL)
     known = [*first, *(name for name in DTYPES if name not in first)]
     return tuple(d for d in known if d in used) + tuple(sorted(used - set(known)))
 

@@ -263,12 +263,14 @@
   for (const strip of document.querySelectorAll(".strip")) {
     const m = Number(strip.dataset.model);
     const nodes = strip.children;
-    const line = element("p", { class: "reading", "aria-live": "polite" });
-    line.textContent = word("strip.hint");
+    const line = element("p", { class: "reading", "aria-hidden": "true" });
     strip.after(line);
     strip.tabIndex = 0;
-    strip.setAttribute("role", "group");
+    strip.setAttribute("role", "slider");
     strip.setAttribute("aria-label", word("strip.label", { model: data.strips[m] }));
+    strip.setAttribute("aria-valuemin", "1");
+    strip.setAttribute("aria-valuemax", String(nodes.length));
+    strip.setAttribute("aria-valuenow", "1");
     let at = -1;
     const place = (target) => (target.parentNode === strip ? Array.prototype.indexOf.call(nodes, target) : -1);
     function choose(k) {
@@ -278,7 +280,10 @@
       nodes[at].classList.add("at");
       const n = data.nodes[m][k];
       const verdict = n === null ? word("unselected") : data.verdicts[data.verdict[n]].symbol + " " + word("verdict." + data.verdicts[data.verdict[n]].name);
-      line.replaceChildren(word("strip.place", { place: k + 1, total: nodes.length }) + " ", isolated(data.names[m][k], { class: "name" }), " — " + verdict);
+      const where = word("strip.place", { place: k + 1, total: nodes.length }) + " ";
+      line.replaceChildren(where, isolated(data.names[m][k], { class: "name" }), " — " + verdict);
+      strip.setAttribute("aria-valuenow", String(k + 1));
+      strip.setAttribute("aria-valuetext", line.textContent);
     }
     const enter = () => at >= 0 && data.nodes[m][at] !== null && open(() => showCase(data.nodes[m][at]));
     strip.addEventListener("pointermove", (event) => choose(place(event.target)));
@@ -320,9 +325,9 @@
   });
   toggle.setAttribute("aria-pressed", String(dark()));
 
-  // Print everything: what is folded on the screen is open on paper.
+  // On paper, short lists are open; long ones stay a count, or they would bury the rest.
   addEventListener("beforeprint", () => {
-    for (const part of document.querySelectorAll("details")) part.open = true;
+    for (const part of document.querySelectorAll("details.brief")) part.open = true;
   });
   for (const part of document.querySelectorAll(".script")) part.hidden = false;
   fromAddress();

@@ -16,26 +16,26 @@ from typing import Any
 
 FAMILIES: dict[str, tuple[str, str]] = {
     "arithmetic": ("rounded", "Add Sub Mul Div Neg Abs Sqrt Reciprocal Mod Pow Sum Mean Max Min Sign Clip Floor Ceil Round"),
-    "elementwise math": ("elementary", "Exp Log Sin Cos Tan Asin Acos Atan Sinh Cosh Tanh Asinh Acosh Atanh Erf Sigmoid"),
-    "activation": ("composite", "Relu LeakyRelu PRelu Elu Selu Celu Gelu Mish HardSigmoid HardSwish Softplus Softsign"
+    "elementary": ("elementary", "Exp Log Sin Cos Tan Asin Acos Atan Sinh Cosh Tanh Asinh Acosh Atanh Erf Sigmoid"),
+    "activations": ("composite", "Relu LeakyRelu PRelu Elu Selu Celu Gelu Mish HardSigmoid HardSwish Softplus Softsign"
                    " ThresholdedRelu Swish Softmax LogSoftmax Hardmax"),
-    "comparison": ("exact", "Equal Greater Less GreaterOrEqual LessOrEqual And Or Xor Not Where IsNaN IsInf"),
+    "logic": ("exact", "Equal Greater Less GreaterOrEqual LessOrEqual And Or Xor Not Where IsNaN IsInf"),
     "convolution": ("accumulation", "Conv ConvTranspose AveragePool MaxPool GlobalAveragePool GlobalMaxPool LpPool"),
-    "matrix": ("accumulation", "MatMul Gemm Einsum MatMulInteger Det"),
+    "linear": ("accumulation", "MatMul Gemm Einsum MatMulInteger Det"),
     "normalisation": ("composite", "BatchNormalization LayerNormalization InstanceNormalization GroupNormalization"
                       " RMSNormalization LpNormalization LRN MeanVarianceNormalization"),
-    "reduction": ("accumulation", "ReduceSum ReduceMean ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceLogSum"
+    "reductions": ("accumulation", "ReduceSum ReduceMean ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceLogSum"
                   " ReduceLogSumExp ReduceSumSquare ArgMax ArgMin CumSum"),
-    "shape": ("exact", "Reshape Transpose Concat Split Slice Squeeze Unsqueeze Flatten Expand Tile Pad Shape Size Identity"
+    "movement": ("exact", "Reshape Transpose Concat Split Slice Squeeze Unsqueeze Flatten Expand Tile Pad Shape Size Identity"
               " Constant ConstantOfShape DepthToSpace SpaceToDepth Trilu Range EyeLike"),
     "indexing": ("exact", "Gather GatherElements GatherND ScatterElements ScatterND OneHot TopK Unique NonZero Compress"
                  " NonMaxSuppression RoiAlign"),
-    "resampling": ("composite", "Resize GridSample AffineGrid CenterCropPad"),
+    "geometry": ("composite", "Resize GridSample AffineGrid CenterCropPad"),
     "recurrent": ("composite", "LSTM GRU RNN"),
     "quantisation": ("requantised", "QuantizeLinear DequantizeLinear DynamicQuantizeLinear QLinearConv QLinearMatMul"
                      " ConvInteger"),
     "attention": ("composite", "Attention RotaryEmbedding"),
-    "conversion": ("exact", "Cast CastLike BitShift BitwiseAnd BitwiseOr BitwiseXor BitwiseNot"),
+    "casts": ("exact", "Cast CastLike BitShift BitwiseAnd BitwiseOr BitwiseXor BitwiseNot"),
 }  # fmt: skip
 CORE = set(
     "Add Sub Mul Div Sqrt Pow Exp Tanh Erf Sigmoid Relu Clip Softmax Equal Where Conv MaxPool AveragePool"
@@ -47,13 +47,13 @@ MODELS: dict[str, tuple[str, int, str]] = {
     "mobilenetv2": ("image classification", 100, "Conv Clip Add Conv"),
     "vit-base": ("image classification", 320, "MatMul Add LayerNormalization Softmax Gelu Reshape Transpose"),
     "convnext-tiny": ("image classification", 174, "Conv LayerNormalization Gemm Gelu Mul Transpose Add"),
-    "rtdetr": ("object detection", 365, "Conv Relu MatMul Add Resize TopK GatherElements GridSample Sigmoid"),
+    "rtdetr": ("detection", 365, "Conv Relu MatMul Add Resize TopK GatherElements GridSample Sigmoid"),
     "segformer-b0": ("segmentation", 431, "Conv LayerNormalization MatMul Softmax Gelu Resize Concat Transpose"),
     "ppocr-det": ("OCR", 464, "Conv HardSigmoid Mul Relu ConvTranspose Sigmoid Resize"),
     "ppocr-rec": ("OCR", 580, "Conv HardSwish MatMul Softmax Add LSTM Squeeze Reshape"),
-    "bert-base": ("natural language", 420, "MatMul Add LayerNormalization Softmax Erf Mul Reshape Transpose"),
-    "gpt2": ("natural language", 392, "Gemm Add LayerNormalization Softmax Tanh Mul Split Where Concat"),
-    "llama-1b": ("natural language", 537, "MatMul Mul Add Softmax Sigmoid Sqrt ReduceMean Concat Slice Cos Sin"),
+    "bert-base": ("NLP", 420, "MatMul Add LayerNormalization Softmax Erf Mul Reshape Transpose"),
+    "gpt2": ("NLP", 392, "Gemm Add LayerNormalization Softmax Tanh Mul Split Where Concat"),
+    "llama-1b": ("NLP", 537, "MatMul Mul Add Softmax Sigmoid Sqrt ReduceMean Concat Slice Cos Sin"),
     "whisper-tiny": ("speech", 303, "Conv Gelu MatMul Add LayerNormalization Softmax Reshape"),
     "silero-vad": ("speech", 90, "Conv Relu LSTM Sigmoid Squeeze"),
     "patchtst": ("time series", 161, "MatMul Add BatchNormalization Softmax Gelu Transpose"),
@@ -85,7 +85,7 @@ Mischief = Callable[[str], str]
 def _dtypes(family: str, rule: str) -> tuple[str, ...]:
     if family == "quantisation":
         return ("uint8", "int8")
-    if family == "comparison":
+    if family == "logic":
         return (*FLOATS, *INTEGERS, "bool")
     if rule == "exact" or family == "arithmetic":
         return FLOATS + (INTEGERS if rule != "exact" else (*INTEGERS, "bool"))
@@ -185,7 +185,7 @@ def build(
             })  # fmt: skip
             for dtype in dtypes:
                 for style in STYLES:
-                    tags = ["special"] if style == "special-values" else []
+                    tags = {"special-values": ["special"], "empty": ["empty"], "broadcast": ["dynamic"]}.get(style, [])
                     add(f"{name}/{style}/{dtype}", name, dtype, "operator", family, rule, tags=tags)
 
     family_of = {name: (family, rule) for family, (rule, names) in FAMILIES.items() for name in names.split()}
@@ -203,10 +203,10 @@ def build(
                 seen[key] = add(f"{model}/{name}", operator, dtype, "model", family, rule, model=twist(model))
             nodes.append({"name": twist(name), "operator": twist(operator), "case": seen[key]})
         blocks = [
-            add(f"{model}/block-{b}", "block", "float32", "block", "", "accumulation", model=twist(model))
+            add(f"{model}/block-{b}", "Conv+Relu", "float32", "block", "block", "accumulation", model=twist(model))
             for b in range(6)
         ]
-        end = add(f"{model}/end-to-end", "model", "float32", "end-to-end", "", "accumulation", model=twist(model))
+        end = add(f"{model}/end-to-end", "(model)", "float32", "end-to-end", "end-to-end", "accumulation", model=twist(model))
         graphs.append({
             "name": twist(model), "domain": twist(domain), "nodes": nodes, "blocks": blocks, "end_to_end": end,
             "parameters": rng.randrange(10**6, 10**9),
