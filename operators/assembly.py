@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from conformance.dtypes import FLOATS
 from conformance.lazy import torch
@@ -125,8 +125,8 @@ def center_crop_pad(input_data: Tensor, shape: Tensor, axes: list[int] | None = 
 
 
 def concats() -> Iterator[Sample]:
-    def several(name: str, *shapes: Sequence[int], axis: int, **fields: object) -> Sample:
-        given = {"dtypes": PAIR, **fields}
+    def several(name: str, *shapes: Sequence[int], axis: int, **fields: Any) -> Sample:
+        given: dict[str, Any] = {"dtypes": PAIR, **fields}
         return tagged(name, *(tensor(*s) for s in shapes), attributes={"axis": axis}, **given)
 
     yield several("axis-1", (2, 3, 4), (2, 5, 4), axis=1, dtypes=None)
@@ -144,7 +144,7 @@ def concats() -> Iterator[Sample]:
     constant = tensor(2, 3, constant=True)
     yield tagged("constant-operand", tensor(2, 5), constant, attributes={"axis": 1}, dtypes=PAIR)
     again = ((tensor(1, 5, 4), tensor(1, 2, 4)), (tensor(3, 1, 6), tensor(3, 7, 6)))
-    dynamic = {"again": again, "tags": DYNAMIC}
+    dynamic: dict[str, Any] = {"again": again, "tags": DYNAMIC}
     yield several("dynamic", (2, 3, 4), (2, 3, 4), axis=1, **dynamic)
     yield several("opset-11", (2, 3), (2, 5), axis=-1, opset=11)
     yield several("mismatch", (2, 3), (3, 3), axis=1, dtypes=ONE, refuse="2 and 3 rows beside each other")
@@ -157,13 +157,13 @@ def concats() -> Iterator[Sample]:
 
 
 def splits() -> Iterator[Sample]:
-    def parts(name: str, shape: Sequence[int], sizes: list[int], axis: int, **fields: object) -> Sample:
-        given = {"dtypes": PAIR, **fields}
+    def parts(name: str, shape: Sequence[int], sizes: list[int], axis: int, **fields: Any) -> Sample:
+        given: dict[str, Any] = {"dtypes": PAIR, **fields}
         return tagged(name, tensor(*shape), const(sizes), attributes={"axis": axis}, outputs=len(sizes), **given)
 
-    def equal(name: str, shape: Sequence[int], count: int, axis: int, **fields: object) -> Sample:
-        given = {"dtypes": PAIR, **fields}
-        attributes = {"axis": axis, "num_outputs": count}
+    def equal(name: str, shape: Sequence[int], count: int, axis: int, **fields: Any) -> Sample:
+        given: dict[str, Any] = {"dtypes": PAIR, **fields}
+        attributes: dict[str, Any] = {"axis": axis, "num_outputs": count}
         return tagged(name, tensor(*shape), attributes=attributes, outputs=count, **given)
 
     yield parts("sizes", (2, 9, 3), [2, 4, 3], 1, dtypes=None)
@@ -225,7 +225,7 @@ def slices() -> Iterator[Sample]:
             ("empty", (0, 3), cut([0], [2], [1]), {}),
         )
     )
-    nothing = {"dtypes": PAIR, "tags": EMPTY}
+    nothing: dict[str, Any] = {"dtypes": PAIR, "tags": EMPTY}
     yield tagged("nothing-between", tensor(*x), *cut([4], [2], [0]), **nothing)
     yield tagged("start-behind-the-end", tensor(*x), *cut([5], [9], [0]), **nothing)
     yield tagged("empty-reverse", tensor(2, 0), *cut([-1], [MIN], [1], [-1]), **nothing)

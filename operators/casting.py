@@ -53,7 +53,7 @@ def to_dtype(x: Tensor, dtype: str, saturate: bool = True) -> Tensor:
     if x.is_floating_point() and x.element_size() == 1:
         x = x.float()
     if dtype == "bool":
-        return x != 0
+        return x.ne(0)
     if dtype in INT4:
         low = x.long() & 15
         return (low if dtype == "uint4" else (low ^ 8) - 8).to(target)

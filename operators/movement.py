@@ -31,9 +31,8 @@ def as_list(items: Tensor | Sequence[int] | int | None) -> list[int] | None:
         return None
     if isinstance(items, int):
         return [items]
-    if isinstance(items, (list, tuple)):
-        return [int(i) for i in items]
-    return [int(i) for i in items.reshape(-1).tolist()]
+    flat = items.reshape(-1).tolist() if isinstance(items, torch.Tensor) else items
+    return [int(i) for i in flat]
 
 
 def positive(axis: int, rank: int) -> int:
@@ -110,7 +109,8 @@ def transpose(data: Tensor, perm: list[int] | None = None) -> Tensor:
 
 
 def expand(input: Tensor, shape: Tensor) -> Tensor:
-    return input.expand(torch.broadcast_shapes(tuple(input.shape), tuple(as_list(shape) or [])))
+    sizes: tuple[int, ...] = torch.broadcast_shapes(tuple(input.shape), tuple(as_list(shape) or []))  # type: ignore[no-untyped-call]
+    return input.expand(sizes)
 
 
 def tile(input: Tensor, repeats: Tensor) -> Tensor:

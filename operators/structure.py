@@ -380,8 +380,8 @@ def normalisations() -> Iterator[Sample]:
 
 def string_splits() -> Iterator[Sample]:
     spaced = words("a b  c", "", "one", "  x y ")
-    for name, attributes in (("whitespace", {}), ("empty-delimiter", {"delimiter": ""})):
-        yield tagged(name, spaced, attributes=attributes, outputs=2, dtypes=STRINGS)
+    yield tagged("whitespace", spaced, outputs=2, dtypes=STRINGS)
+    yield tagged("empty-delimiter", spaced, attributes={"delimiter": ""}, outputs=2, dtypes=STRINGS)
     # Left out, because the standard can be read either way: how many parts an empty string has between delimiters,
     # and whether the rest after the last split keeps its trailing whitespace.
     x = words("a b  c", "two words", "one", "  x y ")
