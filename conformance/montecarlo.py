@@ -35,7 +35,7 @@ BLOCK_SAMPLES = 8
 KEEP_BYTES = 64 << 20
 
 # The absolute part of a saturating function's disturbance, as a share of its range: engines' tails are off by
-# thousands of ulp (docs/numerics.md); times COMPOSITE_SIGMAS it is twice what such a function may be off by alone.
+# thousands of ulp (docs/numerics.md); times COMPOSITE_SIGMAS it is 1.5 times what such a function may be off by alone.
 _TAIL = 0.25
 
 
