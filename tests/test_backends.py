@@ -220,6 +220,15 @@ def test_a_new_backend_is_short_and_runs_as_it_is(tmp_path: Path, models: Mappin
         assert one(pool, models["broken"]).status == "error"
 
 
+def test_the_example_in_the_documentation_is_a_backend(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "adding-a-backend.md").read_text(encoding="utf-8")
+    (tmp_path / "acme.py").write_text(text.split("```python\n")[1].split("```")[0], encoding="utf-8")
+    with Pool(Launch(resolve(str(tmp_path / "acme.py")), {"device": "1"})) as pool:
+        assert pool.describe()["driver"] == "5.3"
+        assert one(pool, Path("Add.onnx")).outputs[0][0].tolist() == X.tolist()
+        assert one(pool, Path("Loop.onnx")).message == "no control flow"
+
+
 def test_a_new_backend_never_overwrites_a_file(tmp_path: Path) -> None:
     (tmp_path / "acme.py").write_text("mine", encoding="utf-8")
     with pytest.raises(UsageError, match=r"acme\.py exists"):
