@@ -91,6 +91,7 @@ def test_nothing_planned_is_never_a_pass() -> None:
 def test_a_filtered_plan_and_a_case_without_a_line_give_no_tier() -> None:
     filtered = {**SMALL, "suite": {**SMALL["suite"], "complete": False}}
     assert (grade(run(filtered)).tier, grade(run(filtered)).complete) == (0, False)
+    assert not grade(run(filtered)).missing  # the filter's doing, not the suite's
     lines = results(SMALL)[:-1]
     certificate = grade(run(SMALL, lines=lines))
     assert (certificate.tier, certificate.complete, certificate.provisional) == (0, False, False)
