@@ -17,7 +17,7 @@ TOKENS = 77  # of the prompt
 
 
 def unet() -> Built:
-    """Stable Diffusion 1's blocks, two fifths as wide, one layer to a block, on 32 x 32 latents (256 x 256)."""
+    """Stable Diffusion 1's blocks at a third of their width, one layer to a block, on 32 x 32 latents (256 x 256)."""
     from diffusers import UNet2DConditionModel
 
     net = UNet2DConditionModel(
@@ -51,7 +51,7 @@ REFERENCES = (
     Reference(
         "sd-unet-small",
         "diffusion",
-        "diffusers UNet2DConditionModel, Stable Diffusion 1 blocks at two fifths of the width",
+        "diffusers UNet2DConditionModel, Stable Diffusion 1's blocks at about a third of the width, 32 x 32 latents",
         DIFFUSERS,
         unet,
     ),

@@ -119,7 +119,7 @@ REFERENCES = (
     Reference(
         "patchtsmixer",
         "time series",
-        "transformers PatchTSMixerForPrediction, ETTh1 sizes, channels mixed",
+        "transformers PatchTSMixerForPrediction, 7 channels, 512 past and 96 future steps, channels mixed",
         TRANSFORMERS,
         patchtsmixer,
         opset=18,

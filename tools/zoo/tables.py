@@ -116,7 +116,8 @@ def _page(
         f"| {total['parameters'] / 1e6:.0f} M | {total['macs'] / 1e9:.1f} G "
         f"| {total['size'] / 1e6:.1f} MB stored | |",
         "",
-        "Every shape is static and the batch is 1. A decoder is one step with a cache of keys and values.",
+        "Every shape is static and the batch is 1, but for the recommenders. A text generator is one step with a",
+        "cache of keys and values: one new token after 64, of which 5 are padding.",
         "",
         "Health of the networks in float32, as measured when they were exported: the standard deviation of the",
         "first output, and the largest magnitude of any intermediate.",
@@ -137,6 +138,7 @@ CORE_TEXT = """
 ## Operator sets
 
 An operator's weight is the mean, over the models, of its share of the model's nodes. **Common** is every operator
-that occurs in two or more models. **Core** is a frozen list of 35, written by hand in `tools/zoo/core.py`, where
-each stands with its reason. Both are in `conformance/models/operator_sets.json`, with a digest.
+that occurs in two or more models. **Core** is a frozen list of 35: what three or more of the 25 models used when it
+was frozen, except Sin and Cos (rotary embeddings alone), with Split in their place; `tools/zoo/core.py` has it. All
+are in `conformance/models/operator_sets.json`, with a digest.
 """
