@@ -75,7 +75,9 @@ def grid_sample(
         at = _pixels(grid[..., rank - 1 - axis].to(work).flatten(1), size, align_corners)
         if mode == "nearest":
             at = at.round()
-        if padding_mode == "reflection":
+        if cubic:
+            pass  # each tap is brought back inside on its own
+        elif padding_mode == "reflection":
             low, high = (0, size - 1) if align_corners else (-0.5, size - 0.5)
             at = torch.where((at < low) | (at > high), _reflect(at, size, align_corners), at)
         elif padding_mode == "border":

@@ -22,6 +22,8 @@ __all__ = ["OPERATORS"]
 ONE = ("float32",)
 ALL = ("float32", "float16", "bfloat16", "float64")
 SCALE = uniform(0.5, 1.5)
+# float64 is stashed as float32 by default: what it is then accurate to is float32's business.
+STASHED = ("float32", "float16", "bfloat16")
 CANCELLATION = frozenset({"cancellation"})
 
 
@@ -62,8 +64,9 @@ def batch_normalization(
         axes = [0, *range(2, a.dim())]
         mean = _mean(a, axes)
         variance = _mean((a - mean) * (a - mean), axes)
-    y = (a - mean) / (variance + epsilon).sqrt() * _channels(scale, a)
-    y = (y + _channels(b, a)).to(x.dtype)
+    # As one factor and one shift, which is what every engine makes of it: the shift has a rounding of its own.
+    factor = _channels(scale, a) / (variance + epsilon).sqrt()
+    y = (a * factor + (_channels(b, a) - mean * factor)).to(x.dtype)
     if not training_mode:
         return y
     old_mean, old_variance = wide(input_mean), wide(input_var)
@@ -176,7 +179,10 @@ def group_normalization(
     opset 21 (GroupNormalization-21, -18)."""
     a = wide(x)
     groups = a.reshape(a.shape[0], num_groups, -1)
-    y = _standardise(groups, [2], epsilon)[0].reshape(a.shape)
+    # The variance as ONNX's function body has it, with its loss of digits where the mean is large.
+    mean = _mean(groups, [2])
+    variance = _mean(groups * groups, [2]) - mean * mean
+    y = ((groups - mean) / (variance + epsilon).sqrt()).reshape(a.shape)
     if opset < 21:
         share = a.shape[1] // num_groups
         scale, bias = scale.repeat_interleave(share), bias.repeat_interleave(share)
@@ -190,13 +196,14 @@ def _group_samples() -> Iterator[Sample]:
     yield Sample("group-per-channel", _per_channel(*image), {"num_groups": 6}, dtypes=FEW)
     yield Sample("epsilon", _per_channel(*image), {**two, "epsilon": 0.125}, dtypes=FEW)
     yield Sample("stash-float16", _per_channel(*image), {**two, "stash_type": 10}, dtypes=("float16",))
+    yield Sample("stash-float64", _per_channel(*image), {**two, "stash_type": 11}, dtypes=("float64",))
     yield Sample("one-axis", _per_channel(2, 6, 13), two, dtypes=FEW)
     yield Sample("three-axes", _per_channel(1, 4, 3, 4, 5), two, dtypes=FEW)
     yield Sample("no-space", _per_channel(3, 12), {"num_groups": 3}, dtypes=FEW)
     yield Sample("tails", _per_channel(1, 21, 9, 11), {"num_groups": 7}, dtypes=FEW)
     yield Sample("parameters-at-run-time", _per_channel(*image, constant=False), two, dtypes=FEW)
     mean = _per_channel(1, 8, 12, 12, draw=normal(100, 1))
-    yield Sample("large-mean", mean, two, dtypes=("float32", "float64"), tags=CANCELLATION)
+    yield Sample("large-mean", mean, two, dtypes=ONE, tags=CANCELLATION)
     yield Sample(
         "large",
         _per_channel(1, 64, 16, 16),
@@ -269,14 +276,12 @@ def _layer_samples(bias: bool, opset: int | None = None) -> Iterator[Sample]:
     yield sample("scale-broadcast", inputs(*x, inner=(1,)))
     yield sample("scale-broadcast-rows", inputs(*x, inner=(5, 1)), axis=1)
     yield sample("one-element", inputs(3, 1))
-    yield sample("tails", inputs(7, 33), dtypes=ALL)
+    yield sample("tails", inputs(7, 33))
     yield sample("parameters-at-run-time", inputs(*x, constant=False))
     yield sample("constant-input", inputs(*x, draw=full(3.0)))
     yield sample("tiny", inputs(*x, draw=normal(0, 1e-3)))
     yield sample("large-values", inputs(*x, draw=normal(0, 1e4)))
-    yield sample(
-        "large-mean", inputs(4, 64, draw=normal(100, 1)), dtypes=("float32", "float64"), tags=CANCELLATION
-    )
+    yield sample("large-mean", inputs(4, 64, draw=normal(100, 1)), dtypes=ONE, tags=CANCELLATION)
     yield sample("hidden-768", inputs(1, 9, 768), dtypes=("float32", "float16", "bfloat16"), tags=LARGE)
     yield sample("hidden-4096", inputs(3, 4096), dtypes=FEW, tags=LARGE)
     yield sample("special", inputs(6, 3, draw=_SPECIAL), tags=SPECIAL)
@@ -381,9 +386,21 @@ def _lrn_samples() -> Iterator[Sample]:
 OPERATORS = (
     Operator("BatchNormalization", batch_normalization, Composite(), _batch_samples),
     Operator("InstanceNormalization", instance_normalization, Composite(), _instance_samples),
-    Operator("GroupNormalization", group_normalization, Composite(), _group_samples),
-    Operator("LayerNormalization", layer_normalization, Composite(), lambda: _layer_samples(bias=True)),
-    Operator("RMSNormalization", rms_normalization, Composite(), lambda: _layer_samples(bias=False, opset=23)),
+    Operator("GroupNormalization", group_normalization, Composite(), _group_samples, dtypes=STASHED),
+    Operator(
+        "LayerNormalization",
+        layer_normalization,
+        Composite(),
+        lambda: _layer_samples(bias=True),
+        dtypes=STASHED,
+    ),
+    Operator(
+        "RMSNormalization",
+        rms_normalization,
+        Composite(),
+        lambda: _layer_samples(bias=False, opset=23),
+        dtypes=STASHED,
+    ),
     Operator("LpNormalization", lp_normalization, Composite(), _lp_samples),
     Operator("MeanVarianceNormalization", mean_variance_normalization, Composite(), _mean_variance_samples),
     Operator("LRN", lrn, Composite(), _lrn_samples),
