@@ -90,7 +90,7 @@ def bit_cast(x: Tensor, to: int) -> Tensor:
     if kind.name not in WIDER or kind.name == "uint64":
         return x.view(torch_dtype(WIDER.get(kind.name, kind.name)))
     bits = x.view(torch.int16 if size == 2 else torch.int32)
-    return bits.to(torch_dtype(WIDER[kind.name])) & (2 ** (8 * size) - 1)
+    return torch.bitwise_and(bits.to(torch_dtype(WIDER[kind.name])), 2 ** (8 * size) - 1)
 
 
 # Halfway between two float16 or two bfloat16 numbers, next to it, and at the ends of the two formats.
