@@ -59,7 +59,7 @@ def _clipped(
 
 
 class Step(Protocol):
-    """One time step: what comes of the input and the states (batch, hidden)."""
+    """One time step: what comes of the projected input X·Wᵀ + Wb and the states, all (batch, …)."""
 
     def __call__(self, x: torch.Tensor, *states: torch.Tensor) -> tuple[torch.Tensor, ...]: ...
 
@@ -70,9 +70,9 @@ def _scan(
     """Run a step over (time, batch, input). Past a sequence's length its states stay and its outputs are 0;
     backward, each sequence starts at its own end."""
     outputs: list[torch.Tensor] = []
-    order = range(x.shape[0])
-    for t in reversed(order) if backward else order:
-        new = step(x[t], *states)
+    order = list(enumerate(x.unbind(0)))
+    for t, xt in reversed(order) if backward else order:
+        new = step(xt, *states)
         if lengths is not None:
             alive = (t < lengths)[:, None]
             new = tuple(torch.where(alive, n, s) for n, s in zip(new, states, strict=True))
@@ -85,36 +85,38 @@ def _scan(
 
 def _layer(
     x: torch.Tensor,
+    w: torch.Tensor,
+    r: torch.Tensor,
+    b: torch.Tensor | None,
     initial: Sequence[torch.Tensor | None],
     sequence_lens: torch.Tensor | None,
-    hidden: int,
     direction: str,
     layout: int,
-    step: Callable[[int], Step],
+    step: Callable[[int, torch.Tensor, torch.Tensor], Step],
 ) -> tuple[torch.Tensor, ...]:
     """All directions of a layer: Y (time, directions, batch, hidden) and each final state (directions, batch,
-    hidden); with layout 1 the batch comes first in all of them and in the inputs."""
+    hidden); with layout 1 the batch comes first in all of them and in the inputs.
+
+    ``step`` makes a direction's step from its number, Rᵀ and Rb.
+    """
     a = wide(x)
     a = a.transpose(0, 1) if layout else a
+    hidden, gates = r.shape[-1], w.shape[1]
     backward = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}[direction]
     ys, finals = [], []
     for d, reverse in enumerate(backward):
         zero = a.new_zeros(a.shape[1], hidden)
         states = tuple(zero if s is None else wide(s)[:, d] if layout else wide(s)[d] for s in initial)
-        y, final = _scan(a, states, sequence_lens, step(d), reverse)
+        bias = a.new_zeros(2 * gates) if b is None else wide(b)[d]
+        projected = torch.matmul(a, wide(w)[d].mT) + bias[:gates]
+        run = step(d, wide(r)[d].mT, bias[gates:])
+        y, final = _scan(projected, states, sequence_lens, run, reverse)
         ys.append(y)
         finals.append(final)
     y = torch.stack(ys, 1)
     ends = [torch.stack(parts, 1 if layout else 0) for parts in zip(*finals, strict=True)]
     y = y.permute(2, 0, 1, 3) if layout else y
     return tuple(t.to(x.dtype) for t in (y, *ends))
-
-
-def _gates(w: torch.Tensor, r: torch.Tensor, b: torch.Tensor | None, d: int) -> tuple[torch.Tensor, ...]:
-    """W' and R' of a direction, and its biases for the input and for the recurrence."""
-    count = w.shape[1]
-    bias = wide(w).new_zeros(2 * count) if b is None else wide(b)[d]
-    return wide(w)[d].mT, wide(r)[d].mT, bias[:count], bias[count:]
 
 
 def rnn(
@@ -136,15 +138,13 @@ def rnn(
     """H = f(X·Wᵀ + H·Rᵀ + Wb + Rb) (RNN-22)."""
     functions = _activations(activations, activation_alpha, activation_beta, clip)
 
-    def step(d: int) -> Step:
-        wt, rt, wb, rb = _gates(w, r, b, d)
-
+    def step(d: int, rt: torch.Tensor, rb: torch.Tensor) -> Step:
         def run(xt: torch.Tensor, *states: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            return (functions[d](torch.matmul(xt, wt) + torch.matmul(states[0], rt) + wb + rb),)
+            return (functions[d](xt + torch.matmul(states[0], rt) + rb),)
 
         return run
 
-    return _layer(x, [initial_h], sequence_lens, r.shape[-1], direction, layout, step)
+    return _layer(x, w, r, b, [initial_h], sequence_lens, direction, layout, step)
 
 
 def gru(
@@ -167,28 +167,23 @@ def gru(
     """Gates z, r, h in this order; H = (1 − z)·h + z·H; the reset acts on H, or on H·Rᵀ + Rb (GRU-22)."""
     functions = _activations(activations, activation_alpha, activation_beta, clip)
 
-    def step(d: int) -> Step:
-        wt, rt, wb, rb = _gates(w, r, b, d)
+    def step(d: int, rt: torch.Tensor, rb: torch.Tensor) -> Step:
         f, g = functions[2 * d : 2 * d + 2]
         hidden = r.shape[-1]
+        two = 2 * hidden
 
         def run(xt: torch.Tensor, *states: torch.Tensor) -> tuple[torch.Tensor, ...]:
             (h,) = states
-            xz, xr, xh = (torch.matmul(xt, wt) + wb).split(hidden, -1)
-            rz, rr, _ = rt.split(hidden, -1)
-            bz, br, bh = rb.split(hidden, -1)
-            z = f(xz + torch.matmul(h, rz) + bz)
-            reset = f(xr + torch.matmul(h, rr) + br)
-            rh = rt[:, 2 * hidden :]
+            z, reset = f(xt[:, :two] + torch.matmul(h, rt[:, :two]) + rb[:two]).split(hidden, -1)
             if linear_before_reset:
-                candidate = g(xh + reset * (torch.matmul(h, rh) + bh))
+                recurrent = reset * (torch.matmul(h, rt[:, two:]) + rb[two:])
             else:
-                candidate = g(xh + torch.matmul(reset * h, rh) + bh)
-            return ((1 - z) * candidate + z * h,)
+                recurrent = torch.matmul(reset * h, rt[:, two:]) + rb[two:]
+            return ((1 - z) * g(xt[:, two:] + recurrent) + z * h,)
 
         return run
 
-    return _layer(x, [initial_h], sequence_lens, r.shape[-1], direction, layout, step)
+    return _layer(x, w, r, b, [initial_h], sequence_lens, direction, layout, step)
 
 
 def lstm(
@@ -213,24 +208,24 @@ def lstm(
     """Gates i, o, f, c in this order, peepholes i, o, f; the input gate may stand for 1 − forget (LSTM-22)."""
     functions = _activations(activations, activation_alpha, activation_beta, clip)
 
-    def step(d: int) -> Step:
-        wt, rt, wb, rb = _gates(w, r, b, d)
+    def step(d: int, rt: torch.Tensor, rb: torch.Tensor) -> Step:
         f, g, h = functions[3 * d : 3 * d + 3]
         hidden = r.shape[-1]
-        peep = [wide(x).new_zeros(hidden)] * 3 if p is None else list(wide(p)[d].split(hidden))
+        peep = None if p is None else wide(p)[d].split(hidden)
 
         def run(xt: torch.Tensor, *states: torch.Tensor) -> tuple[torch.Tensor, ...]:
             last, cell = states
-            gates = torch.matmul(xt, wt) + torch.matmul(last, rt) + wb + rb
-            i, o, forget, c = gates.split(hidden, -1)
-            i = f(i + peep[0] * cell)
-            forget = 1 - i if input_forget else f(forget + peep[2] * cell)
+            i, o, forget, c = (xt + torch.matmul(last, rt) + rb).split(hidden, -1)
+            i = f(i if peep is None else i + peep[0] * cell)
+            gated = f(forget if peep is None else forget + peep[2] * cell)
+            forget = 1 - i if input_forget else gated
             cell = forget * cell + i * g(c)
-            return f(o + peep[1] * cell) * h(cell), cell
+            o = f(o if peep is None else o + peep[1] * cell)
+            return o * h(cell), cell
 
         return run
 
-    return _layer(x, [initial_h, initial_c], sequence_lens, r.shape[-1], direction, layout, step)
+    return _layer(x, w, r, b, [initial_h, initial_c], sequence_lens, direction, layout, step)
 
 
 def _samples(
