@@ -28,7 +28,7 @@ from conformance.run import verdict_of
 from conformance.vectors import Vector, collect, ready
 
 # ONNX's runner needs a backend of the onnx.backend.base kind; this is the least one for ONNX Runtime.
-_PEER = '''
+_PEER = """
 import onnx.backend.base, onnx.backend.test, onnxruntime
 
 class Rep(onnx.backend.base.BackendRep):
@@ -47,7 +47,7 @@ class Backend(onnx.backend.base.Backend):
 backend_test = onnx.backend.test.BackendTest(Backend, __name__)
 backend_test.include("test_.*_cpu")
 globals().update({k: v for k, v in backend_test.test_cases.items() if "Node" in k})
-'''
+"""
 
 
 def bare(vectors: list[Vector], folder: Path) -> float:

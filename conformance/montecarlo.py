@@ -30,9 +30,9 @@ __all__ = ["BLOCK_SAMPLES", "OPERATOR_SAMPLES", "UnknownOperationError", "spread
 OPERATOR_SAMPLES = 12
 BLOCK_SAMPLES = 8
 
-# Bytes of accumulation noise kept from the undisturbed run. Beyond it, the noise is computed again in each run:
+# Bytes of accumulation noise kept from the first run. Beyond it, the noise is computed again in each run:
 # twice the work for these operations, but memory does not grow with the number of nodes.
-KEEP_BYTES = 64 << 20
+KEEP_BYTES = 512 << 20
 
 # The absolute part of a saturating function's disturbance, as a share of its range: engines' tails are off by
 # thousands of ulp (docs/numerics.md); times COMPOSITE_SIGMAS it is 1.5 times what such a function may be off by alone.
@@ -95,23 +95,32 @@ class UnknownOperationError(ValueError):
     """The definition uses a torch operation whose rounding is not known; write it with simpler ones."""
 
 
-def spread(run: Callable[[], Sequence[torch.Tensor]], dtype: str, samples: int, key: str) -> list[np.ndarray]:
+def spread(
+    run: Callable[[], Sequence[torch.Tensor]],
+    dtype: str,
+    samples: int,
+    key: str,
+    base: Sequence[np.ndarray] | None = None,
+) -> list[np.ndarray]:
     """σ of every output of ``run`` when it is computed in ``dtype``.
 
-    ``run`` evaluates a definition on float64 tensors, with the same operations at each call: an operator, or a
-    whole graph. It is called 1 + ``samples`` times. ``dtype`` is the ONNX name of the float type under test,
-    ``key`` names the case: the same key gives the same σ.
+    ``run`` evaluates a definition, with the same operations at each call: an operator, or a whole graph; on
+    float64 tensors, or for a type of at most 24 bits on float32 ones, whose own rounding then adds a little.
+    ``base``: the exact results, float64 for floats (None: one undisturbed call gives them). ``dtype`` is the ONNX
+    name of the float type under test, ``key`` names the case: the same key gives the same σ.
 
-    Returns for each output a float64 array of its shape. Floats: the root mean square deviation from the
-    undisturbed run; inf where a disturbed run turns a number into NaN or infinity, the other way round, or one of
+    Returns for each output a float64 array of its shape. Floats: the root mean square deviation from the exact
+    result; inf where a disturbed run turns a number into NaN or infinity, the other way round, or one of
     these into another (rounding decides there); 0 where all runs agree on NaN or infinity. Other types: 0 where
-    all runs agree, inf where one differs. With fewer than 12 samples σ is made larger where it is uncertain. An output whose shape changes under disturbance is inf throughout.
+    all runs agree, inf where one differs. With fewer than 12 samples σ is made larger where it is uncertain. An
+    output whose shape changes under disturbance is inf throughout.
     Raises `UnknownOperationError` where the definition uses a float operation that is in none of the tables.
     """
     mode = _Rounding(dtype, key)
     with torch.inference_mode(False), torch.no_grad():
-        with mode:
-            base = [_array(t) for t in run()]
+        if base is None:
+            with mode:  # undisturbed, but an operation that is not known is found here
+                base = [_array(t) for t in run()]
         total = [np.zeros(b.shape) for b in base]
         for sample in range(samples):
             mode.begin(sample)
@@ -165,8 +174,8 @@ def _accumulate(value: np.ndarray, origin: np.ndarray, total: np.ndarray) -> Non
 
 
 class _Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
-    """Sees every aten operation of a run. The first run is left undisturbed and yields the accumulations' noise;
-    each later one, after `begin`, is disturbed."""
+    """Sees every aten operation of a run: leaves it undisturbed until `begin`, and disturbs it from then on. An
+    accumulation's noise is computed at its first call and kept for the runs that follow."""
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -227,7 +236,7 @@ class _Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
         return result
 
     def _disturb(self, result: torch.Tensor, relative: float, scale: float, noise: torch.Tensor | None) -> None:
-        """Round ``result`` at random, in place; its dtype is float64 or complex128."""
+        """Round ``result`` at random, in place."""
         if result.is_complex():
             # A component's error is relative to the modulus.
             size = torch.view_as_real(result).square().sum(-1, keepdim=True).sqrt_() * relative
@@ -249,14 +258,14 @@ class _Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
         result.add_(drawn)
 
     def _signs(self, like: torch.Tensor) -> torch.Tensor:
-        """±1 at random, float64, in the shape of ``like``: one byte of a random word each."""
+        """±1 at random, in the shape and type of ``like``: one byte of a random word each."""
         count = like.numel()
         words = torch.empty(count // 8 + 1, dtype=torch.int64).random_(generator=self._generator)
-        signs = words.view(torch.int8)[:count].bitwise_and_(1).to(torch.float64)
+        signs = words.view(torch.int8)[:count].bitwise_and_(1).to(like.dtype)
         return signs.mul_(2.0).sub_(1.0).view(like.shape)
 
     def _noise(self, name: str, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> torch.Tensor:
-        """√K·u_acc·A of one accumulation, from this call or from the undisturbed run's."""
+        """√K·u_acc·A of one accumulation, from this call or from the same one of an earlier run."""
         self._call += 1
         signature = (name, *(a.shape for a in args if isinstance(a, torch.Tensor)))
         kept = self._kept.get(self._call)
@@ -269,7 +278,7 @@ class _Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
         terms = _TERMS[name](func, args, kwargs, magnitude)
         root = terms.clamp(min=1.0).sqrt_() if isinstance(terms, torch.Tensor) else math.sqrt(max(terms, 1))
         noise: torch.Tensor = magnitude * (root * self._accumulator)
-        if not self._disturbed and self._bytes + noise.nbytes <= KEEP_BYTES:
+        if self._call not in self._kept and self._bytes + noise.nbytes <= KEEP_BYTES:
             self._bytes += noise.nbytes
             self._kept[self._call] = (signature, noise)
         return noise

@@ -16,6 +16,8 @@ from conformance.numerics import Expected
 from conformance.rules import Composite
 from conformance.spec import Verdict
 
+torch.set_num_threads(1)  # small tensors, and other tests run beside these
+
 T = torch.Tensor
 U = 2.0**-24
 
@@ -53,7 +55,7 @@ def test_moving_and_choosing_is_exact() -> None:
 
 def test_the_rounding_of_a_cancelled_sum_stays() -> None:
     x = numbers(50)
-    out = sigma(lambda: (x + 1000.0) - 1000.0, samples=200)
+    out = sigma(lambda: (x + 1000.0) - 1000.0, samples=100)
     assert np.median(out) == pytest.approx(1000 * U, rel=0.1)
 
 
@@ -152,8 +154,8 @@ def test_an_output_whose_shape_depends_on_rounding_is_free() -> None:
 
 
 def test_few_samples_give_a_larger_spread_rather_than_one_that_is_small_by_chance() -> None:
-    x = numbers(4096)
-    many = sigma(lambda: (x.abs() + 1).log() + 1, samples=200)
+    x = numbers(1024)
+    many = sigma(lambda: (x.abs() + 1).log() + 1, samples=100)
     for samples in (4, 8):
         few = sigma(lambda: (x.abs() + 1).log() + 1, samples=samples)
         assert (few > 0.3 * many).all()

@@ -178,6 +178,14 @@ def test_a_bias_within_every_bound_is_caught_together() -> None:
     assert together.bias > 1
 
 
+def test_sums_of_one_sign_may_lean_to_one_side() -> None:
+    y = np.random.default_rng(0).uniform(1, 2, 4000)
+    want = Expected("float32", Accumulation(), y, y, np.full(1, 1000.0))
+    together = ensemble(want, y + 10 * y * 2.0**-24)
+    assert together is not None
+    assert together.bias == 0
+
+
 def test_outputs_with_the_same_reference_count_once() -> None:
     value = np.repeat([1.0, 2.0], 1000)
     want = Expected("float32", Accumulation(), value, value, np.full(1, 16.0))
