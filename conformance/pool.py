@@ -125,8 +125,8 @@ class Pool:
                     slot.abort()
 
     def close(self, gently: bool = True) -> None:
-        """End the processes; ``gently``: let the backend's ``close()`` run first."""
-        if not gently:
+        """End the processes; ``gently``: let the backend's ``close()`` run first, unless a task is under way."""
+        if not gently or self._idle.qsize() < self._jobs:
             for slot in self._slots:
                 slot.abort()
         # In the pool's threads, which outlive the processes that they started: see above.

@@ -34,9 +34,13 @@ from typing import Any, Dict, Tuple
 import numpy as np
 
 __all__ = [
+    "FILE_BYTES",
+    "MESSAGE_LIMIT",
+    "Frame",
     "Odd",
     "ProtocolError",
     "clean",
+    "dtype_named",
     "flatten",
     "load",
     "pack",

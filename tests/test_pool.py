@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -88,14 +83,6 @@ def test_a_crash_leaves_its_output_and_stack_in_the_log(named: Pool) -> None:
     outcome = one(named, task("segfault"))
     assert "about to crash" in outcome.log
     assert "in segfault" in outcome.log
-
-
-@pytest.mark.parametrize("how", ["hog", "hog_in_child"])
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the memory limit needs Linux's /proc")
-def test_more_memory_than_allowed_is_out_of_memory_even_in_a_child(named: Pool, how: str) -> None:
-    outcome = one(named, task(how))
-    assert outcome.status == "out-of-memory"
-    assert "more than 250 MiB" in outcome.message
 
 
 def test_a_rude_message_is_cleaned_and_cut(named: Pool) -> None:
@@ -374,77 +361,3 @@ def test_a_backend_is_closed_at_the_end(tmp_path: Path) -> None:
     farewell = tmp_path / "farewell"
     outcomes(planted("Good", options={"farewell": str(farewell)}), task("a"))
     assert farewell.read_text(encoding="utf-8") == "closed"
-
-
-def test_a_closed_pool_leaves_no_folder_and_no_process() -> None:
-    with Pool(planted("Named")) as pool:
-        list(pool.run([task("good")]))
-        folders = pool._scratch.folders
-        process = pool._slots[0]._process
-        assert process is not None
-        pid = process._process.pid
-    assert not any(Path(folder).exists() for folder in folders)
-    assert not _alive(pid)
-
-
-@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finding lost children needs Linux's /proc")
-def test_children_that_left_their_dead_worker_are_killed_too(tmp_path: Path) -> None:
-    with Pool(planted("Named")) as pool:
-        (outcome,) = pool.run([Task("orphan", tmp_path / "orphan", ({"x": X},))])
-        pids = [int(pid) for pid in (tmp_path / "orphan").read_text(encoding="utf-8").split()]
-        assert outcome.message == "exited with status 5 and no answer"
-        assert len(pids) == 2
-        _gone(pids)
-
-
-PARENT = """
-import sys
-from pathlib import Path
-import numpy as np
-from conformance.pool import Launch, Pool, Task
-
-def tasks():
-    yield Task("good", Path("good"), ({"x": np.ones(1)},))
-    print(pool._slots[0]._process._process.pid, flush=True)
-    yield Task("hang", Path("hang"), ({"x": np.ones(1)},), timeout=300)
-
-with Pool(Launch(sys.argv[1])) as pool:
-    pool.describe()
-    for outcome in pool.run(tasks()):
-        print(outcome.id, outcome.status, flush=True)
-"""
-
-
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL, signal.SIGTERM])
-def test_the_worker_goes_when_its_parent_is_stopped(how: signal.Signals) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", PARENT, f"{PLANTED / 'misbehaving.py'}:Named"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as parent:
-        assert parent.stdout is not None
-        pid = int(parent.stdout.readline())
-        assert parent.stdout.readline() == "good ok\n"
-        assert _alive(pid)
-        parent.send_signal(how)
-        parent.communicate(timeout=60)
-    assert parent.returncode in (-how, 1)
-    _gone([pid])
-
-
-def _gone(pids: list[int]) -> None:
-    for _ in range(600):
-        if not any(map(_alive, pids)):
-            return
-        time.sleep(0.05)
-    pytest.fail(f"still alive: {pids}")
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    status = Path(f"/proc/{pid}/stat")
-    return not status.exists() or status.read_text(encoding="utf-8").rpartition(")")[2].split()[0] != "Z"

@@ -35,6 +35,7 @@ _DECLINED = (
     "fallback to CPU EP has been explicitly disabled",
     "is under development and support for this is limited",
     "Unsupported model IR version",
+    "No Op registered for",
     "is not a registered function/op",
 )
 # Element types that NumPy lacks: the number in onnx.TensorProto.DataType, the name in ml_dtypes, bits an element.

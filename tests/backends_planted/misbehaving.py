@@ -75,6 +75,10 @@ class Named(Good):
         while True:
             time.sleep(1)
 
+    def flood(self, inputs):
+        while True:
+            os.write(1, b"noise and more noise\n" * 1000)
+
     def decline(self, inputs):
         raise Unsupported("no such kernel")
 
