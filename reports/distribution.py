@@ -52,7 +52,7 @@ def _position(exponent: float) -> float:
     return round(_EXACT + (exponent - LOW) * PER_DECADE * _STEP, 2)
 
 
-TICKS = tuple(Tick(_position(e), e) for e in range(LOW + 1, HIGH, 2)) + (Tick(_position(0), 0),)
+TICKS = tuple(Tick(_position(exponent), exponent) for exponent in (*range(LOW + 1, 0, 2), 0, *range(2, HIGH, 2)))
 
 
 def _bin(units: float) -> int:
@@ -90,6 +90,4 @@ def distribution(family: str, errors: Sequence[float]) -> Distribution:
         bars.append(bar(_EXACT + place * _STEP, _STEP - 1, count, place >= -LOW * PER_DECADE))
     ordered = [math.inf if math.isnan(units) else units for units in errors]
     beyond = sum(1 for units in ordered if units > 1)
-    return Distribution(
-        family, len(ordered), beyond, zero, statistics.median(ordered), max(ordered), tuple(bars)
-    )
+    return Distribution(family, len(ordered), beyond, zero, statistics.median(ordered), max(ordered), tuple(bars))

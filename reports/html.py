@@ -95,15 +95,21 @@ def render_report(content: Page, language: Language) -> str:
 
     script, script_hash = inline_script("script.js")
     words = language.under("js.")
-    words.update({f"{kind}.{k}": v for kind in ("verdict", "source") for k, v in language.under(f"{kind}.").items()})
-    return environment().get_template("report.html").render(
-        page=content,
-        t=language,
-        anchors=SECTIONS,
-        plot={"width": WIDTH, "height": HEIGHT, "ticks": TICKS},
-        data=Markup(as_script(columns(content, words))),
-        script=script,
-        script_hash=script_hash,
+    words.update(
+        {f"{kind}.{k}": v for kind in ("verdict", "source") for k, v in language.under(f"{kind}.").items()}
+    )
+    return (
+        environment()
+        .get_template("report.html")
+        .render(
+            page=content,
+            t=language,
+            anchors=SECTIONS,
+            plot={"width": WIDTH, "height": HEIGHT, "ticks": TICKS},
+            data=Markup(as_script(columns(content, words))),
+            script=script,
+            script_hash=script_hash,
+        )
     )
 
 

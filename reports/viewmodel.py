@@ -6,7 +6,6 @@ Texts that people read are left to the language; what comes from a run stays as 
 from __future__ import annotations
 
 import datetime
-import math
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,22 +13,21 @@ from typing import Any
 
 from ..certificate import Blocker, Certificate, Missing, Summary, Waived
 from ..dtypes import BOOL, DTYPES, FLOATS, SIGNED, UNSIGNED
-from ..runfolder import PlannedCase, PlannedModel, Result, RunFolder
+from ..runfolder import PlannedModel, PlannedOperator, RunFolder
 from ..spec import Source, Verdict
+from .cases import CaseView, Reproduce, case_view, label, real, strings, worst
 from .criteria import CriterionView, TierView, tier_views
 from .distribution import Distribution, distribution
-from .tally import SEVERITY, Tally
+from .tally import Tally
 
 __all__ = [
     "BlockerView",
-    "CaseView",
     "Cell",
     "FamilyView",
     "ModelView",
     "NodeView",
     "OperatorView",
     "Page",
-    "Reproduce",
     "UnsupportedView",
     "WaivedView",
     "page",
@@ -37,61 +35,6 @@ __all__ = [
 
 WORST = 20  # cases furthest outside their bound, and as many of the other failures
 LISTED = 30  # failing nodes named under a model's strip; the page says how many more there are
-
-
-@dataclass(frozen=True, slots=True)
-class Reproduce:
-    """How a case of this run is run again: the folder as the run named it, and the start of the command."""
-
-    folder: str
-    run: str
-
-    @classmethod
-    def of(cls, run: RunFolder) -> Reproduce:
-        command = [str(part) for part in _list(run.run.get("command"))]
-        folder = run.path.name if run.path is not None else "DIR"
-        for flag, value in zip(command, command[1:], strict=False):
-            if flag in ("-o", "--output"):
-                folder = value
-        backend = run.backend
-        parts = ["conformance", "run", str(backend.get("spec") or backend.get("name") or "BACKEND")]
-        options = backend.get("options")
-        for key, value in options.items() if isinstance(options, Mapping) else ():
-            parts += ["--option", f"{key}={value}"]
-        if run.suite.get("seed"):
-            parts += ["--seed", str(run.suite["seed"])]
-        return cls(folder, shlex.join(parts))
-
-    def commands(self, case: PlannedCase) -> tuple[str, ...]:
-        """Export the case as files that need nothing of this project; run its operator or model again."""
-        name = f"{case.domain}.{case.operator}" if case.domain else case.operator
-        only = ["--operator", name, "--dtype", case.dtype]
-        if case.source is not Source.OPERATOR:
-            only = ["--model", case.model or ""]
-        export = ["conformance", "export", self.folder, case.case, "-o", "reproduction"]
-        return shlex.join(export), f"{self.run} {shlex.join([*only, '-o', 'again'])}"
-
-
-@dataclass(frozen=True, slots=True)
-class CaseView:
-    """A planned case and what came of it. ``number``: its place in the plan. ``units``: its largest error in
-    units of the bound; None where no float was compared. ``commands``: what reproduces it, in a shell."""
-
-    number: int
-    id: str
-    operator: str
-    dtype: str
-    source: Source
-    model: str | None
-    family: str
-    verdict: Verdict
-    message: str
-    error: Mapping[str, Any]
-    units: float | None
-    repeat: str
-    log: str
-    after: str | None
-    commands: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +95,12 @@ class ModelView:
     whole: bool
     failing: tuple[tuple[NodeView, CaseView], ...]
     more_failing: int
+
+    @property
+    def gravest(self) -> Verdict:
+        """The gravest verdict among nodes, blocks and the run from end to end."""
+        end = Tally.of([self.end_to_end]) if self.end_to_end is not None else Tally()
+        return (self.tally + self.blocks + end).gravest
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,12 +192,12 @@ def page(run: RunFolder, certificate: Certificate) -> Page:
     """The report of a run and its grade. Pure: reads nothing else."""
     reproduce = Reproduce.of(run)
     cases = tuple(
-        _case(number, planned, run.results[planned.case], reproduce)
+        case_view(number, planned, run.results[planned.case], reproduce)
         for number, planned in enumerate(run.plan.cases.values())
     )
     by_id = {case.id: case for case in cases}
     dtypes = _columns(cases)
-    furthest, failures, closest = _worst(cases)
+    furthest, failures, closest = worst(cases)
     tiers, first = tier_views(certificate)
     backend, header = run.backend, run.run
     return Page(
@@ -261,7 +210,7 @@ def page(run: RunFolder, certificate: Certificate) -> Page:
         digest=str(run.suite.get("digest", "")),
         started=_moment(header.get("started")) or "—",
         finished=_moment(header.get("finished")),
-        seconds=_real(header.get("seconds")) or 0.0,
+        seconds=real(header.get("seconds")) or 0.0,
         command=_command(header.get("command")),
         declared=tuple(_pairs(backend)),
         environment=tuple(_pairs(header.get("environment") or {})),
@@ -288,22 +237,8 @@ def page(run: RunFolder, certificate: Certificate) -> Page:
     )
 
 
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
 def _command(value: Any) -> str:
-    return value if isinstance(value, str) else shlex.join(str(part) for part in _list(value))
-
-
-def _real(value: Any) -> float | None:
-    """A number as evidence may hold it; text such as "nan" or "inf" too, and None for anything else."""
-    if isinstance(value, bool) or value is None:
-        return None
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return None
+    return value if isinstance(value, str) else shlex.join(strings(value))
 
 
 def _moment(value: Any) -> str | None:
@@ -317,30 +252,6 @@ def _moment(value: Any) -> str | None:
     if moment.tzinfo is None:
         return f"{moment:%Y-%m-%d %H:%M}"
     return f"{moment.astimezone(datetime.timezone.utc):%Y-%m-%d %H:%M} UTC"
-
-
-def _label(domain: str, operator: str) -> str:
-    return f"{domain}.{operator}" if domain else operator
-
-
-def _case(number: int, planned: PlannedCase, result: Result, reproduce: Reproduce) -> CaseView:
-    return CaseView(
-        number=number,
-        id=planned.case,
-        operator=_label(planned.domain, planned.operator),
-        dtype=planned.dtype,
-        source=planned.source,
-        model=planned.model,
-        family=planned.family,
-        verdict=result.verdict,
-        message=result.message,
-        error=result.error,
-        units=_real(result.error.get("units")),
-        repeat=result.repeat,
-        log=result.log,
-        after=result.after,
-        commands=reproduce.commands(planned),
-    )
 
 
 def _columns(cases: Iterable[CaseView]) -> tuple[str, ...]:
@@ -357,7 +268,13 @@ def _families(run: RunFolder, cases: Sequence[CaseView], dtypes: Sequence[str]) 
         if case.source in (Source.OPERATOR, Source.MODEL):
             found.setdefault(case.operator, {}).setdefault(case.dtype, []).append(case.verdict)
     rows: dict[str, list[OperatorView]] = {}
-    for operator in run.plan.operators:
+    listed = {operator.label for operator in run.plan.operators}
+    others = {  # in a model, but not in the plan's list: nothing that ran may vanish from the page
+        case.operator: PlannedOperator(case.operator, "", case.family)
+        for case in cases
+        if case.operator in found and case.operator not in listed
+    }
+    for operator in (*run.plan.operators, *others.values()):
         tallies = {dtype: Tally.of(verdicts) for dtype, verdicts in found.get(operator.label, {}).items()}
         cells = tuple(Cell(d, tallies[d]) if d in tallies else None for d in dtypes)
         rows.setdefault(operator.family, []).append(
@@ -379,7 +296,9 @@ def _families(run: RunFolder, cases: Sequence[CaseView], dtypes: Sequence[str]) 
 
 def _model(model: PlannedModel, by_id: Mapping[str, CaseView]) -> ModelView:
     def node(name: str, operator: str, case: CaseView | None) -> NodeView:
-        return NodeView(name, operator, case and case.number, case and case.verdict)
+        if case is None:
+            return NodeView(name, operator, None, None)
+        return NodeView(name, operator, case.number, case.verdict)
 
     pairs = [(planned, by_id.get(planned.case)) for planned in model.nodes]
     nodes = tuple(node(planned.name, planned.operator, case) for planned, case in pairs)
@@ -398,8 +317,8 @@ def _model(model: PlannedModel, by_id: Mapping[str, CaseView]) -> ModelView:
         nodes=nodes,
         tally=Tally.of(view.verdict for view in nodes if view.verdict is not None),
         blocks=Tally.of(blocks),
-        end_to_end=end and end.verdict,
-        end_to_end_units=end and end.units,
+        end_to_end=end.verdict if end is not None else None,
+        end_to_end_units=end.units if end is not None else None,
         whole=planned_all and bool(model.cases) and all(by_id[n].verdict is Verdict.PASS for n in model.cases),
         failing=tuple(failing[:LISTED]),
         more_failing=max(0, len(failing) - LISTED),
@@ -414,35 +333,10 @@ def _distributions(cases: Iterable[CaseView]) -> tuple[Distribution, ...]:
     return tuple(distribution(family, units) for family, units in sorted(errors.items()))
 
 
-def _worst(cases: Iterable[CaseView]) -> tuple[list[CaseView], list[CaseView], list[CaseView]]:
-    """Cases beyond their bound, the furthest first; one of each other failure, the gravest first; and, of those
-    within their bound, the ten closest to it."""
-    beyond, within = [], []
-    others: dict[tuple[Verdict, str, str], CaseView] = {}
-    for case in cases:
-        far = case.units is not None and (math.isnan(case.units) or case.units > 1)
-        if case.verdict is Verdict.PASS:
-            if case.units is not None and not far:
-                within.append(case)
-        elif far:
-            beyond.append(case)
-        elif case.verdict not in (Verdict.UNSUPPORTED, Verdict.NOT_RUN):
-            others.setdefault((case.verdict, case.operator, case.dtype), case)
-
-    def distance(case: CaseView) -> float:
-        units = case.units or 0.0
-        return math.inf if math.isnan(units) else units
-
-    beyond.sort(key=distance, reverse=True)
-    within.sort(key=distance, reverse=True)
-    rest = sorted(others.values(), key=lambda case: SEVERITY.index(case.verdict))
-    return beyond, rest, within[:10]
-
-
 def _blocker(blocker: Blocker, by_id: Mapping[str, CaseView]) -> BlockerView:
     examples = [by_id[case] for case in blocker.cases[:3] if case in by_id]
-    label = _label(blocker.domain, blocker.operator or blocker.what)
-    return BlockerView(blocker, label, Tally(blocker.verdicts), tuple(examples))
+    name = label(blocker.domain, blocker.operator or blocker.what)
+    return BlockerView(blocker, name, Tally(blocker.verdicts), tuple(examples))
 
 
 def _safe(link: str) -> bool:
@@ -476,4 +370,3 @@ def _pairs(data: Any, prefix: str = "") -> Iterable[tuple[str, str]]:
             yield name, ", ".join(str(item) for item in value) or "—"
         else:
             yield name, "—" if value in (None, "", {}) else str(value)
-

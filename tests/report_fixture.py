@@ -10,7 +10,7 @@ import json
 import math
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,12 @@ FAMILIES: dict[str, tuple[str, str]] = {
               " Constant ConstantOfShape DepthToSpace SpaceToDepth Trilu Range EyeLike"),
     "indexing": ("exact", "Gather GatherElements GatherND ScatterElements ScatterND OneHot TopK Unique NonZero Compress"
                  " NonMaxSuppression RoiAlign"),
-    "geometry": ("composite", "Resize GridSample AffineGrid CenterCropPad"),
+    "resampling": ("composite", "Resize GridSample AffineGrid CenterCropPad"),
     "recurrent": ("composite", "LSTM GRU RNN"),
     "quantisation": ("requantised", "QuantizeLinear DequantizeLinear DynamicQuantizeLinear QLinearConv QLinearMatMul"
                      " ConvInteger"),
     "attention": ("composite", "Attention RotaryEmbedding"),
-    "casts": ("exact", "Cast CastLike BitShift BitwiseAnd BitwiseOr BitwiseXor BitwiseNot"),
+    "casting": ("exact", "Cast CastLike BitShift BitwiseAnd BitwiseOr BitwiseXor BitwiseNot"),
 }  # fmt: skip
 CORE = set(
     "Add Sub Mul Div Sqrt Pow Exp Tanh Erf Sigmoid Relu Clip Softmax Equal Where Conv MaxPool AveragePool"
@@ -119,14 +119,13 @@ def build(
     *,
     seed: int = 1,
     quality: float = 0.97,
-    tier: int = 1,
     complete: bool = True,
-    provisional: bool = True,
     operators_per_family: int = 99,
     models: int = 16,
     mischief: Mischief | None = None,
     backend: str = "onnxruntime",
     version: str = "1.32.0",
+    waivers: Sequence[dict[str, Any]] = (),
 ) -> Path:
     """Write a run folder: about ``quality`` of the operators are clean, the others fail in every way there is."""
     rng = random.Random(seed)
@@ -172,8 +171,26 @@ def build(
             dtypes = _dtypes(family, rule)
             if rng.random() > quality:
                 flaws[name, rng.choice([*dtypes, "*"])] = rng.choice(BAD)
-            if name in ("Resize", "LSTM", "GridSample", "NonMaxSuppression", "Unique", "ConvTranspose", "Softplus", "Pow"):
-                number = ("Resize", "LSTM", "GridSample", "NonMaxSuppression", "Unique", "ConvTranspose", "Softplus", "Pow")
+            if name in (
+                "Resize",
+                "LSTM",
+                "GridSample",
+                "NonMaxSuppression",
+                "Unique",
+                "ConvTranspose",
+                "Softplus",
+                "Pow",
+            ):
+                number = (
+                    "Resize",
+                    "LSTM",
+                    "GridSample",
+                    "NonMaxSuppression",
+                    "Unique",
+                    "ConvTranspose",
+                    "Softplus",
+                    "Pow",
+                )
                 flaws[name, dtypes[min(1, len(dtypes) - 1)]] = BAD[number.index(name)]
             if "bfloat16" in dtypes and rng.random() < 0.25:
                 flaws[name, "bfloat16"] = "unsupported"
@@ -185,7 +202,9 @@ def build(
             })  # fmt: skip
             for dtype in dtypes:
                 for style in STYLES:
-                    tags = {"special-values": ["special"], "empty": ["empty"], "broadcast": ["dynamic"]}.get(style, [])
+                    tags = {"special-values": ["special"], "empty": ["empty"], "broadcast": ["dynamic"]}.get(
+                        style, []
+                    )
                     add(f"{name}/{style}/{dtype}", name, dtype, "operator", family, rule, tags=tags)
 
     family_of = {name: (family, rule) for family, (rule, names) in FAMILIES.items() for name in names.split()}
@@ -206,7 +225,15 @@ def build(
             add(f"{model}/block-{b}", "Conv+Relu", "float32", "block", "block", "accumulation", model=twist(model))
             for b in range(6)
         ]
-        end = add(f"{model}/end-to-end", "(model)", "float32", "end-to-end", "end-to-end", "accumulation", model=twist(model))
+        end = add(
+            f"{model}/end-to-end",
+            "(model)",
+            "float32",
+            "end-to-end",
+            "end-to-end",
+            "accumulation",
+            model=twist(model),
+        )
         graphs.append({
             "name": twist(model), "domain": twist(domain), "nodes": nodes, "blocks": blocks, "end_to_end": end,
             "parameters": rng.randrange(10**6, 10**9),
@@ -234,14 +261,22 @@ def build(
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "run.json", run)
     _write(folder / "plan.json", plan)
+    if waivers:
+        (folder / "waivers.toml").write_text("\n".join(_table(waiver) for waiver in waivers), encoding="utf-8")
     with (folder / "results.jsonl").open("w", encoding="utf-8") as stream:
         for line in results:
             stream.write(json.dumps(line) + "\n")
     return folder
 
 
+def _table(waiver: Mapping[str, Any]) -> str:
+    # A JSON string is a TOML string too, as long as it escapes no surrogates.
+    lines = [f"{key} = {value if key == 'expires' else json.dumps(value)}" for key, value in waiver.items()]
+    return "\n".join(["[[waiver]]", *lines, ""])
+
+
 def _write(path: Path, data: Any) -> None:
-    path.write_text(json.dumps(data, indent=1, ensure_ascii=False), encoding="utf-8")
+    path.write_text(json.dumps(data, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

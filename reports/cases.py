@@ -1,0 +1,136 @@
+"""Cases as the report shows them: what came of each, how far off it was, and what reproduces it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..runfolder import PlannedCase, Result, RunFolder
+from ..spec import Source, Verdict
+from .tally import SEVERITY
+
+__all__ = ["CaseView", "Reproduce", "case_view", "label", "real", "strings", "worst"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reproduce:
+    """How a case of this run is run again: the folder as the run named it, and the start of the command."""
+
+    folder: str
+    run: str
+
+    @classmethod
+    def of(cls, run: RunFolder) -> Reproduce:
+        command = strings(run.run.get("command"))
+        folder = run.path.name if run.path is not None else "DIR"
+        for flag, value in itertools.pairwise(command):
+            if flag in ("-o", "--output"):
+                folder = value
+        backend = run.backend
+        parts = ["conformance", "run", str(backend.get("spec") or backend.get("name") or "BACKEND")]
+        options = backend.get("options")
+        for key, value in options.items() if isinstance(options, Mapping) else ():
+            parts += ["--option", f"{key}={value}"]
+        if run.suite.get("seed"):
+            parts += ["--seed", str(run.suite["seed"])]
+        return cls(folder, shlex.join(parts))
+
+    def commands(self, case: PlannedCase) -> tuple[str, ...]:
+        """Export the case as files that need nothing of this project; run its operator or model again."""
+        only = ["--operator", label(case.domain, case.operator), "--dtype", case.dtype]
+        if case.source is not Source.OPERATOR:
+            only = ["--model", case.model or ""]
+        export = ["conformance", "export", self.folder, case.case, "-o", "reproduction"]
+        return shlex.join(export), f"{self.run} {shlex.join([*only, '-o', 'again'])}"
+
+
+@dataclass(frozen=True, slots=True)
+class CaseView:
+    """A planned case and what came of it. ``number``: its place in the plan. ``units``: its largest error in
+    units of the bound; None where no float was compared. ``commands``: what reproduces it, in a shell."""
+
+    number: int
+    id: str
+    operator: str
+    dtype: str
+    source: Source
+    model: str | None
+    family: str
+    verdict: Verdict
+    message: str
+    error: Mapping[str, Any]
+    units: float | None
+    repeat: str
+    log: str
+    after: str | None
+    commands: tuple[str, ...] = ()
+
+
+def strings(value: Any) -> list[str]:
+    """The items of a list as text; nothing where the evidence has no list."""
+    return [str(item) for item in value] if isinstance(value, list) else []
+
+
+def real(value: Any) -> float | None:
+    """A number as evidence may hold it; text such as "nan" or "inf" too, and None for anything else."""
+    if isinstance(value, bool) or value is None:
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def label(domain: str, operator: str) -> str:
+    """``Conv``, or ``com.example.Conv`` outside the default domain."""
+    return f"{domain}.{operator}" if domain else operator
+
+
+def case_view(number: int, planned: PlannedCase, result: Result, reproduce: Reproduce) -> CaseView:
+    """A planned case with its result."""
+    return CaseView(
+        number=number,
+        id=planned.case,
+        operator=label(planned.domain, planned.operator),
+        dtype=planned.dtype,
+        source=planned.source,
+        model=planned.model,
+        family=planned.family,
+        verdict=result.verdict,
+        message=result.message,
+        error=result.error,
+        units=real(result.error.get("units")),
+        repeat=result.repeat,
+        log=result.log,
+        after=result.after,
+        commands=reproduce.commands(planned),
+    )
+
+
+def worst(cases: Iterable[CaseView]) -> tuple[list[CaseView], list[CaseView], list[CaseView]]:
+    """Cases beyond their bound, the furthest first; one of each other failure, the gravest first; and, of those
+    within their bound, the ten closest to it."""
+    beyond, within = [], []
+    others: dict[tuple[Verdict, str, str], CaseView] = {}
+    for case in cases:
+        far = case.units is not None and (math.isnan(case.units) or case.units > 1)
+        if case.verdict is Verdict.PASS:
+            if case.units is not None and not far:
+                within.append(case)
+        elif far:
+            beyond.append(case)
+        elif case.verdict not in (Verdict.UNSUPPORTED, Verdict.NOT_RUN):
+            others.setdefault((case.verdict, case.operator, case.dtype), case)
+
+    def distance(case: CaseView) -> float:
+        units = case.units or 0.0
+        return math.inf if math.isnan(units) else units
+
+    beyond.sort(key=distance, reverse=True)
+    within.sort(key=distance, reverse=True)
+    rest = sorted(others.values(), key=lambda case: SEVERITY.index(case.verdict))
+    return beyond, rest, within[:10]
