@@ -489,6 +489,27 @@ def test_a_part_of_the_suite_is_no_certificate(content: Page) -> None:
     assert "Part of the suite: no tier is given" in words
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_text_has_the_contrast_that_wcag_asks_for(theme: str) -> None:
+    source = files("conformance.templates").joinpath(f"{theme}.css").read_text("utf-8")
+    colours = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", source))
+    pairs = [(ink, ground) for ink in ("ink", "soft", "accent", "none-ink") for ground in ("paper", "card")]
+    pairs += [
+        (name, name.replace("-ink", "-bg")) for name in colours if name.endswith("-ink") and name != "none-ink"
+    ]
+    pairs += [(metal, "card") for metal in ("bronze", "steel", "gold", "blank")]
+    pairs += [("ink", "notice"), ("pass-ink", "paper"), ("wrong-ink", "paper")]
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+        red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue  # WCAG 2.2, relative luminance
+
+    for ink, ground in pairs:
+        low, high = sorted((luminance(colours[ink]), luminance(colours[ground])))
+        assert (high + 0.05) / (low + 0.05) >= 4.5, (ink, ground)
+
+
 def test_every_verdict_has_a_symbol_of_its_own_beside_its_colour(pages: dict[str, str]) -> None:
     assert set(SEVERITY) == set(SYMBOLS) == set(Verdict)
     assert len(set(SYMBOLS.values())) == len(Verdict)
