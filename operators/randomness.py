@@ -167,8 +167,9 @@ def dropout_problem(inputs: Arrays, attributes: Attributes, outputs: Sequence[np
         return None if mask is None or mask.all() else "the mask has a False where nothing is to be dropped"
     kept = mask if mask is not None else (result != 0) | (data == 0)
     scaled = data / (1 - ratio)
-    # 1 - ratio, its reciprocal and the product may each be rounded.
-    bound = 4 * 2.0 ** -lookup(dtype_of(x)).p * np.abs(scaled)
+    # 1 - ratio, its reciprocal and the product may each be rounded, in the type of the ratio or of the data.
+    fraction = min(lookup(dtype_of(a)).p for a in (x, given) if a is not None)
+    bound = 4 * 2.0**-fraction * np.abs(scaled)
     if not (result[~kept] == 0).all():
         return "a dropped value is not 0"
     if not (np.abs(result - scaled)[kept] <= bound[kept]).all():

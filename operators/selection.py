@@ -65,11 +65,14 @@ def same_top(
         order = np.argsort(found, axis=-1, kind="stable")
         order = order[..., ::-1] if attributes["largest"] else order
         found = np.take_along_axis(found, order, -1)
-    # The n-th occurrence of a value in the result becomes its n-th in the data.
-    rank = np.tril(found[..., :, None] == found[..., None, :], -1).sum(-1)
-    equal = data[..., None, :] == found[..., :, None]
-    lowest = np.argmax(equal & (np.cumsum(equal, axis=-1) == rank[..., None] + 1), axis=-1)
-    return [np.moveaxis(found, -1, axis), np.moveaxis(lowest.astype(indices.dtype), -1, axis)]
+    lowest = np.empty_like(at)
+    for row in np.ndindex(found.shape[:-1]):
+        # The n-th occurrence of a value in the result becomes its n-th in the data.
+        by_value, order = np.argsort(found[row], kind="stable"), np.argsort(data[row], kind="stable")
+        ordered, there = found[row][by_value], data[row][order]
+        nth = np.arange(len(ordered)) - np.searchsorted(ordered, ordered, "left")
+        lowest[row][by_value] = order[np.searchsorted(there, ordered, "left") + nth]
+    return [np.moveaxis(found, -1, axis), np.moveaxis(lowest, -1, axis)]
 
 
 def unique(
