@@ -12,7 +12,7 @@ from conformance.lazy import F, torch
 from conformance.rules import Accumulation, Composite
 from conformance.spec import Operator, Sample, TensorSpec, const, tensor
 
-from .geometry import Frame, frame, pad, spread
+from .geometry import Frame, frame, pad, spread, wide
 from .samples import DYNAMIC, EMPTY, FEW, INF, LARGE, NAN, SPECIAL, refusals
 
 __all__ = ["OPERATORS"]
@@ -136,14 +136,13 @@ def conv_transpose(
     strides: Sequence[int] | None = None,
 ) -> torch.Tensor:
     """(N, C, D1, …) with (C, M/group, K1, …): the adjoint of Conv, cropped by ``pads`` (ConvTranspose-22)."""
-    rank = x.dim() - 2
+    rank, dtype = x.dim() - 2, x.dtype
     steps, gaps = spread(strides, rank, 1), spread(dilations, rank, 1)
     more, given = spread(output_padding, rank, 0), spread(pads, 2 * rank, 0)
     transpose = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[rank - 1]
-    whole = transpose(x, w, None, steps, 0, 0, group, gaps)
     around: list[int] = []
     for axis in reversed(range(rank)):
-        size = whole.shape[2 + axis] + more[axis]
+        size = (x.shape[2 + axis] - 1) * steps[axis] + (w.shape[2 + axis] - 1) * gaps[axis] + 1 + more[axis]
         begin, end = given[axis], given[axis + rank]
         if output_shape or auto_pad.startswith("SAME"):
             target = output_shape[-rank:][axis] if output_shape else x.shape[2 + axis] * steps[axis]
@@ -153,8 +152,14 @@ def conv_transpose(
         elif auto_pad == "VALID":
             begin = end = 0
         around += [-begin, more[axis] - end]
-    y = F.pad(whole, around) if any(around) else whole
-    return y if b is None else y + b.reshape(-1, *[1] * rank)
+    # On the CPU, torch adds up the transposed product in the format of its operands.
+    x, w, b = (t if t is None or t.device.type != "cpu" else wide(t) for t in (x, w, b))
+    beyond = any(n > 0 for n in around)  # where no tap reaches, there is the bias alone
+    y = transpose(x, w, None if beyond else b, steps, 0, 0, group, gaps)
+    y = F.pad(y, around) if any(around) else y
+    if beyond and b is not None:
+        y = y + b.reshape(-1, *[1] * rank)
+    return y.to(dtype)
 
 
 def _conv_transpose_samples() -> Iterator[Sample]:

@@ -103,11 +103,12 @@ def gemm(
     """alpha·A'·B' + beta·C, C broadcast to (M, N) (Gemm-13). Integers take the factors truncated."""
     if not a.dtype.is_floating_point:
         alpha, beta = int(alpha), int(beta)
-    y = torch.matmul(a.mT if transA else a, b.mT if transB else b)
-    y = y if alpha == 1 else y * alpha
+    left, right = a.mT if transA else a, b.mT if transB else b
     if c is None:
-        return y
-    return y + (c if beta == 1 else c * beta)
+        y = torch.matmul(left, right)
+        return y if alpha == 1 else y * alpha
+    # In one operation, so that narrow formats are rounded once.
+    return torch.addmm(c, left, right, beta=beta, alpha=alpha)
 
 
 def _gemm_magnitude(attributes: dict[str, Any]) -> dict[str, Any]:
