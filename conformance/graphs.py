@@ -51,9 +51,7 @@ class Node:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any]
-    dtypes: tuple[
-        str, ...
-    ]  # of the outputs, as declared; "" where an output is left out or has no tensor type
+    dtypes: tuple[str, ...]  # of the outputs, as declared; "" where an output is left out or has no tensor type
 
 
 @functools.cache

@@ -42,13 +42,13 @@ def operator_of(node: Node) -> Operator:
     return operator
 
 
-def to_tensor(array: np.ndarray, *, widen: bool) -> torch.Tensor:
-    """A CPU tensor of the same values: floats as float64 when widened, large unsigned integers as signed."""
+def to_tensor(array: np.ndarray, *, widen: bool, wide: str = "float64") -> torch.Tensor:
+    """A CPU tensor of the same values: floats as ``wide`` when widened, large unsigned integers as signed."""
     import torch
 
     kind = lookup(_name(array)).kind
-    if kind == "float" and widen and array.dtype != np.float64:
-        return torch.from_numpy(np.asarray(array, dtype=np.float64))
+    if kind == "float" and widen and array.dtype != lookup(wide).numpy:
+        return torch.from_numpy(np.asarray(array, dtype=lookup(wide).numpy))
     name = _name(array)
     if name in _WIDER:
         return torch.from_numpy(array.astype(lookup(_WIDER[name]).numpy))
@@ -74,15 +74,15 @@ def _extras(meaning: Callable[..., Any]) -> frozenset[str]:
     return frozenset(n for n in ("opset", "n_outputs", "dtypes") if n in names)
 
 
-def _widened_name(dtype: str) -> str:
-    return "float64" if dtype and lookup(dtype).is_float else dtype
+def _widened_name(dtype: str, wide: str) -> str:
+    return wide if dtype and lookup(dtype).is_float else dtype
 
 
-def _attribute(name: str, value: Any, device: torch.device | str, *, widen: bool) -> Any:
+def _attribute(name: str, value: Any, device: torch.device | str, *, widen: bool, wide: str) -> Any:
     if isinstance(value, onnx.TensorProto):
-        return to_tensor(onnx.numpy_helper.to_array(value), widen=widen).to(device)
+        return to_tensor(onnx.numpy_helper.to_array(value), widen=widen, wide=wide).to(device)
     if widen and name in ("to", "dtype", "output_dtype") and isinstance(value, int) and value:
-        return lookup(_widened_name(from_onnx(value).name)).onnx
+        return lookup(_widened_name(from_onnx(value).name, wide)).onnx
     return value
 
 
@@ -91,10 +91,11 @@ def call(
     inputs: Sequence[torch.Tensor | None],
     *,
     widen: bool,
+    wide: str = "float64",
     attributes: Mapping[str, Any] | None = None,
     meaning: Callable[..., Any] | None = None,
 ) -> list[torch.Tensor]:
-    """Evaluate one node. Returns its outputs by position, float64 where widened and a float, else as declared.
+    """Evaluate one node. Returns its outputs by position, ``wide`` where widened and a float, else as declared.
 
     ``attributes`` and ``meaning`` replace the node's own, for the conditioning runs. Raises `NoMeaning` for an
     operator that the catalogue does not define on tensors, and whatever torch raises for inputs that do not fit.
@@ -106,10 +107,10 @@ def call(
         given.pop()
     device = next((t.device for t in given if t is not None), "cpu")
     keywords = {
-        k: _attribute(k, v, device, widen=widen)
+        k: _attribute(k, v, device, widen=widen, wide=wide)
         for k, v in (node.attributes if attributes is None else attributes).items()
     }
-    declared = tuple(_widened_name(d) for d in node.dtypes) if widen else node.dtypes
+    declared = tuple(_widened_name(d, wide) for d in node.dtypes) if widen else node.dtypes
     extras = _extras(meaning)
     if "opset" in extras:
         keywords["opset"] = node.opset
@@ -152,6 +153,7 @@ def run_nodes(
     weight: Callable[[str], torch.Tensor | None],
     *,
     widen: bool,
+    wide: str = "float64",
     device: str = "cpu",
     visit: Callable[[int, Node, list[torch.Tensor | None], list[torch.Tensor]], None] | None = None,
 ) -> list[torch.Tensor]:
@@ -164,7 +166,7 @@ def run_nodes(
     freed = last_uses(nodes, keep=outputs)
     for position, node in enumerate(nodes):
         inputs = [_value(name, values, weight, device) if name else None for name in node.inputs]
-        results = call(node, inputs, widen=widen)
+        results = call(node, inputs, widen=widen, wide=wide)
         if visit is not None:
             visit(position, node, inputs, results)
         values.update((n, r) for n, r in zip(node.outputs, results, strict=False) if n)

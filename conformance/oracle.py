@@ -16,7 +16,7 @@ import onnx
 
 from . import models
 from .cuts import Piece, Reference, blocks_of, piece
-from .dtypes import lookup
+from .dtypes import lookup, torch_dtype
 from .goldens import Golden
 from .graphs import Content, Node, nodes_of
 from .interpreter import call, last_uses, operator_of, run_nodes, to_array, to_tensor
@@ -31,9 +31,13 @@ if TYPE_CHECKING:
 __all__ = ["COMPOSITE", "effective_rule", "expect", "expect_content", "expect_graph", "model_goldens", "rules_of"]
 
 COMPOSITE = Composite()
+# Disturbed runs: of an operator, of one whose outputs are many (a lack of samples is then made up for by all the
+# elements together), and of a whole model.
 OPERATOR_SAMPLES = 12
-BLOCK_SAMPLES = 8
-MODEL_SAMPLES = 4
+LARGE_SAMPLES = 4
+LARGE = 20_000
+MODEL_SAMPLES = 2
+SMALL_MODEL_SAMPLES = 4
 
 
 def effective_rule(rule: Rule, dtype: str) -> Rule:
@@ -111,7 +115,7 @@ def expect(
         _condition(node, tensors, found)
     if any(isinstance(e.rule, Composite) for e in found.values()):
         _propagate(
-            lambda: call(node, tensors, widen=True), found, _working_dtype(node, inputs), OPERATOR_SAMPLES, key
+            lambda: [call(node, tensors, widen=True)[i] for i in wanted], found, _working_dtype(node, inputs), key
         )
     if any(isinstance(e.rule, Requantised) for e in found.values()):
         _bracket(node, tensors, inputs, found)
@@ -144,10 +148,13 @@ def _condition(node: Node, tensors: Sequence[torch.Tensor | None], found: dict[i
         attributes = dict(node.attributes)
         if rule.magnitude is not None:
             attributes = {**attributes, **rule.magnitude(dict(attributes))}
-        sizes = [t.abs() if t is not None and p in positions else t for p, t in enumerate(tensors)]
-        ones = [torch.ones_like(t) if t is not None and p in positions else t for p, t in enumerate(tensors)]
-        magnitude = call(node, sizes, widen=True, attributes=attributes)[i]
-        terms = call(node, ones, widen=True, attributes=attributes, meaning=rule.count)[i]
+        # A bound needs no more digits than float32 has, and is far cheaper there.
+        wide = "float64" if expected.dtype == "float64" else "float32"
+        working = [t.to(torch_dtype(wide)) if t is not None and t.is_floating_point() else t for t in tensors]
+        sizes = [t.abs() if t is not None and p in positions else t for p, t in enumerate(working)]
+        ones = [torch.ones_like(t) if t is not None and p in positions else t for p, t in enumerate(working)]
+        magnitude = call(node, sizes, widen=True, wide=wide, attributes=attributes)[i]
+        terms = call(node, ones, widen=True, wide=wide, attributes=attributes, meaning=rule.count)[i]
         found[i] = replace(
             expected,
             magnitude=to_array(magnitude, "float64"),
@@ -159,15 +166,20 @@ def _propagate(
     run: Callable[[], Sequence[torch.Tensor]],
     found: dict[int, Expected],
     dtype: str,
-    samples: int,
     key: str,
+    samples: int | None = None,
 ) -> None:
+    """σ of the composites among the outputs, by disturbed runs of the definition."""
     from .montecarlo import spread
 
-    spreads = spread(run, dtype, samples, key)
-    for i, expected in found.items():
-        if isinstance(expected.rule, Composite):
-            found[i] = replace(expected, spread=spreads[i])
+    if samples is None:
+        largest = max(e.value.size for e in found.values())
+        samples = OPERATOR_SAMPLES if largest < LARGE else LARGE_SAMPLES
+    order = sorted(found)
+    spreads = spread(run, dtype, samples, key, [found[i].value for i in order])
+    for i, sigma in zip(order, spreads, strict=True):
+        if isinstance(found[i].rule, Composite):
+            found[i] = replace(found[i], spread=sigma)
 
 
 def _bracket(
@@ -251,7 +263,8 @@ def model_goldens(
         for name in freed[position]:
             values.pop(name, None)
     for case in whole:
-        yield case, _whole_golden(reference, case, feeds, weight)
+        reached = [values[n] for n in reference.outputs]
+        yield case, _whole_golden(reference, case, feeds, reached, weight)
 
 
 def _freed(reference: Reference, wanted: Sequence[_Wanted]) -> list[list[str]]:
@@ -279,41 +292,46 @@ def _piece_golden(
     if len(nodes) == 1:
         inputs = [forced.get(n, weight(n)) if n else None for n in nodes[0].inputs]
         return Golden((forced,), (expect(nodes[0], inputs, key=entry.case.id),))
-    feeds = {n: to_tensor(a, widen=True) for n, a in forced.items()}
     outputs = {n: reference.types[n][0] for n in entry.part.outputs}
-    expected = expect_graph(nodes, feeds, outputs, weight, samples=BLOCK_SAMPLES, key=entry.case.id)
+    expected = expect_graph(nodes, forced, outputs, weight, key=entry.case.id)
     return Golden((forced,), (expected,))
 
 
 def expect_graph(
     nodes: Sequence[Node],
-    feeds: Mapping[str, torch.Tensor],
+    feeds: Mapping[str, np.ndarray],
     outputs: Mapping[str, str],
     weight: Callable[[str], np.ndarray | None],
     *,
-    samples: int,
     key: str,
+    samples: int | None = None,
+    values: Sequence[torch.Tensor] | None = None,
 ) -> tuple[Expected, ...]:
     """The expected outputs of several nodes together: a fused piece, or a whole model.
 
-    ``feeds``: widened tensors. ``outputs``: the declared dtype of each output by name. Floats are composites: each
-    step's rounding, in the narrowest float that the nodes declare, is carried through those that follow.
+    ``outputs``: the declared dtype of each output by name; ``values``: their float64 results, where these are known
+    already. Floats are composites: each step's rounding, in the narrowest float that the nodes declare, is carried
+    through those that follow. Disturbed runs of types up to float32 work in float32: what they sample is far above
+    its own rounding or, for float32, is that rounding.
     """
+    floats = {d for node in nodes for d in node.dtypes if d and lookup(d).is_float}
+    working = min(floats, key=lambda d: lookup(d).p, default="float32")
 
-    def tensor_weight(name: str) -> torch.Tensor | None:
-        array = weight(name)
-        return None if array is None else to_tensor(array, widen=True)
+    def run(wide: str) -> list[torch.Tensor]:
+        def tensor_weight(name: str) -> torch.Tensor | None:
+            array = weight(name)
+            return None if array is None else to_tensor(array, widen=True, wide=wide)
 
-    def run() -> list[torch.Tensor]:
-        return run_nodes(nodes, feeds, list(outputs), tensor_weight, widen=True)
+        tensors = {n: to_tensor(a, widen=True, wide=wide) for n, a in feeds.items()}
+        return run_nodes(nodes, tensors, list(outputs), tensor_weight, widen=True, wide=wide)
 
     found = {}
-    for i, (result, dtype) in enumerate(zip(run(), outputs.values(), strict=True)):
+    for i, (result, dtype) in enumerate(zip(values or run("float64"), outputs.values(), strict=True)):
         rule = effective_rule(COMPOSITE, dtype)
         found[i] = Expected(dtype, rule, to_array(result, "float64" if rule is COMPOSITE else dtype))
     if any(e.rule is COMPOSITE for e in found.values()):
-        floats = {d for node in nodes for d in node.dtypes if d and lookup(d).is_float}
-        _propagate(run, found, min(floats, key=lambda d: lookup(d).p), samples, key)
+        wide = "float64" if working == "float64" else "float32"
+        _propagate(lambda: run(wide), found, working, key, samples)
     return tuple(found[i] for i in range(len(outputs)))
 
 
@@ -321,15 +339,24 @@ def _whole_golden(
     reference: Reference,
     case: Case,
     feeds: Mapping[str, np.ndarray],
+    reached: Sequence[torch.Tensor],
     weight: Callable[[str], np.ndarray | None],
 ) -> Golden:
     """The float64 run and the drift of a float32 one, sampled: a few Monte Carlo runs of the whole graph.
 
     With so few runs a single element's spread is uncertain, so half of it is taken from the whole tensor.
     """
-    tensors = {n: to_tensor(a, widen=True) for n, a in feeds.items()}
     declared = {n: reference.types[n][0] for n in reference.outputs}
-    outputs = expect_graph(reference.nodes, tensors, declared, weight, samples=MODEL_SAMPLES, key=case.id)
+    many = max(t.numel() for t in reached) >= LARGE
+    outputs = expect_graph(
+        reference.nodes,
+        feeds,
+        declared,
+        weight,
+        key=case.id,
+        samples=MODEL_SAMPLES if many else SMALL_MODEL_SAMPLES,
+        values=reached,
+    )
     pooled = []
     for expected in outputs:
         if expected.spread is not None and expected.spread.size:

@@ -24,7 +24,9 @@ __all__: list[str] = []
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("conformance", "conformance of an AI backend")
     group.addoption("--backend", help="the backend under test: a built-in name, package.module:Class or a file")
-    group.addoption("--backend-option", action="append", default=[], metavar="KEY=VALUE", help="passed to the backend")
+    group.addoption(
+        "--backend-option", action="append", default=[], metavar="KEY=VALUE", help="passed to the backend"
+    )
     group.addoption("--suite", default="standard", help="smoke, standard or full")
     group.addoption("--opset", type=int, default=21, help="the opset that the suite runs as of")
     group.addoption("--conformance-seed", type=int, default=0, help="draw inputs and weights anew")
@@ -37,7 +39,9 @@ def _plan(config: pytest.Config) -> Plan:
 
     try:
         return build_plan(
-            Selection(config.getoption("--suite"), config.getoption("--opset"), config.getoption("--conformance-seed"))
+            Selection(
+                config.getoption("--suite"), config.getoption("--opset"), config.getoption("--conformance-seed")
+            )
         )
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
@@ -100,7 +104,9 @@ class Runner:
         if case.model not in self._primed:
             # One run of the model makes the references of all its cases.
             self._primed.add(case.model)
-            for ready in self._casework.model_cases(case.model, [c for c in self._plan.cases if c.model == case.model]):
+            for ready in self._casework.model_cases(
+                case.model, [c for c in self._plan.cases if c.model == case.model]
+            ):
                 if ready.scratch is not None:
                     ready.scratch.unlink()
         return next(iter(self._casework.model_cases(case.model, [case])))
@@ -116,4 +122,3 @@ def conformance_runner(request: pytest.FixtureRequest) -> Iterator[Runner]:
     runner = Runner(request.config)
     yield runner
     runner.close()
-

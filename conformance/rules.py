@@ -108,9 +108,7 @@ class OrderFree:
     the inputs (an index that does not point at its value).
     """
 
-    canonical: Callable[
-        [Sequence[np.ndarray | None], Mapping[str, Any], Sequence[np.ndarray]], list[np.ndarray]
-    ]
+    canonical: Callable[[Sequence[np.ndarray | None], Mapping[str, Any], Sequence[np.ndarray]], list[np.ndarray]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from .casework import Ready
 from .dtypes import dtype_of, is_known
 from .goldens import Golden, GoldenCache
 from .graphs import Node, nodes_of
-from .interpreter import NoMeaning, operator_of, to_tensor
+from .interpreter import NoMeaning, operator_of
 from .numerics import Expected
 from .operators import catalogue
 from .oracle import COMPOSITE, effective_rule, expect, expect_graph
@@ -133,9 +133,8 @@ def _expected(vector: Vector, nodes: Sequence[Node], outputs: Sequence[str]) -> 
     if len(nodes) == 1:
         given = {**weights, **vector.feed}
         return expect(nodes[0], [given[n] if n else None for n in nodes[0].inputs], key=vector.name)
-    feeds = {n: to_tensor(a, widen=True) for n, a in vector.feed.items()}
     dtypes = {n: dtype_of(np.asarray(o)) for n, o in zip(outputs, vector.outputs, strict=True)}
-    return expect_graph(nodes, feeds, dtypes, weights.get, samples=8, key=vector.name)
+    return expect_graph(nodes, vector.feed, dtypes, weights.get, key=vector.name)
 
 
 def _view(vector: Vector, nodes: Sequence[Node]) -> tuple[tuple[np.ndarray | None, ...], Mapping[str, Any]]:

@@ -14,7 +14,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conformance.operators import catalogue
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx.reference import ReferenceEvaluator
@@ -23,6 +22,7 @@ from conformance.dtypes import DTYPES, FLOATS, lookup
 from conformance.graphs import Node, build, dtypes_of, nodes_of, schema_of
 from conformance.interpreter import call, to_array, to_tensor
 from conformance.judge import judge
+from conformance.operators import catalogue
 from conformance.oracle import expect
 from conformance.spec import Operator, Sample, Verdict
 

@@ -13,9 +13,7 @@ if TYPE_CHECKING:
     from conformance.spec import Case
 
 
-def test_case(
-    conformance_case: Case, conformance_runner: Runner, record_property: pytest.RecordProperty
-) -> None:
+def test_case(conformance_case: Case, conformance_runner: Runner, record_property: pytest.RecordProperty) -> None:
     judgement = conformance_runner.run(conformance_case)
     record_property("verdict", str(judgement.verdict))
     if judgement.verdict is Verdict.UNSUPPORTED:
