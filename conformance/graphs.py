@@ -16,11 +16,13 @@ from .dtypes import BOOL, FLOATS, INTEGERS, dtype_of, lookup
 from .spec import Operator, Sample, TensorSpec
 
 __all__ = [
+    "TYPE_ATTRIBUTES",
     "Content",
     "Node",
     "attributes_of",
     "build",
     "dtypes_of",
+    "has_choice",
     "nodes_of",
     "proto_of",
     "schema_of",
@@ -70,6 +72,10 @@ def _type_name(text: str) -> str:
     return _TYPE_NAMES.get(inner, inner)
 
 
+# Attributes that name an element type.
+TYPE_ATTRIBUTES = frozenset({"to", "dtype", "output_dtype", "output_datatype"})
+
+
 @functools.cache
 def _allowed(operator: str, opset: int, domain: str, variable: str | None) -> tuple[str, ...]:
     schema = schema_of(operator, opset, domain)
@@ -80,6 +86,13 @@ def _allowed(operator: str, opset: int, domain: str, variable: str | None) -> tu
         if constraint.type_param_str == variable:
             return tuple(_type_name(t) for t in constraint.allowed_type_strs)
     return (_type_name(variable),)
+
+
+def has_choice(operator: Operator, position: int, opset: int) -> bool:
+    """Whether the schema allows more than one dtype for the input at this position."""
+    schema = schema_of(operator.name, opset, operator.domain)
+    formal = schema.inputs[min(position, len(schema.inputs) - 1)]
+    return len(_allowed(operator.name, opset, operator.domain, formal.type_str)) > 1
 
 
 def dtypes_of(operator: Operator, sample: Sample, opset: int) -> tuple[str, ...]:

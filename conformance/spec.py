@@ -139,6 +139,8 @@ class Case:
     """One entry of the plan: the denominator consists of these.
 
     ``id`` is readable and stable, ``digest`` a hash of the content (the model and the recipes of its inputs).
+    ``also``: the dtypes besides ``dtype`` that the case puts in or asks for; a tier that does not ask for one of
+    them does not ask for the case.
     ``tags``: from the sample, and "refuse" for a model that must be refused.
     ``occurrences``: for cases from models, the positions in each model's node list where this case stands.
     ``index``: for operator cases the sample's position, for model cases and blocks the first node's position;
@@ -153,6 +155,7 @@ class Case:
     source: Source
     family: str
     digest: str
+    also: frozenset[str] = frozenset()
     index: int = 0
     model: str | None = None
     tags: frozenset[str] = frozenset()
