@@ -37,6 +37,12 @@ def export_case(folder: Path, case_id: str, output: Path) -> Path:
         raise UsageError(f"this suite has no case {case_id}; `conformance list cases` shows those that there are")
     with Casework(plan, default_folder()) as casework:
         ready = _ready(casework, found[0])
+        graph = onnx.load(str(ready.model), load_external_data=False).graph
+        if any(
+            value.type.HasField("map_type") or value.type.HasField("sequence_type")
+            for value in (*graph.input, *graph.output)
+        ):
+            raise UsageError(f"{case_id} cannot be exported: ONNX's test-data folders hold no maps")
         if ready.problem:
             raise UsageError(f"{case_id} cannot be exported: {ready.problem}")
         output.mkdir(parents=True)

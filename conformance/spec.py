@@ -75,7 +75,7 @@ class Sample:
     lists of these, an ``onnx.TensorProto`` or an ``onnx.GraphProto``.
     ``outputs``: how many outputs are asked for, or for each one whether it is.
     ``dtypes``: the dtypes under test for this sample (None: all of the operator's).
-    ``opset``: write the model at this opset rather than at the suite's.
+    ``opset``: write the model at this opset rather than at the suite's; in ai.onnx.ml a version of that domain.
     ``again``: further input sets for the same prepared model; where their shapes differ from ``inputs``, the
     model declares those dimensions symbolic. Initializers are the same in all sets.
     ``exact``: the result is exact in any order of evaluation (small integers), whatever the rule says.
@@ -83,7 +83,8 @@ class Sample:
     ``model``: for operators that cannot stand alone (sequences, optionals): gives, for a dtype and an opset, the
     ``onnx.ModelProto`` whose inputs are ``inputs`` in order. Its ``repr`` is part of the suite's digest.
     ``reference``: like ``model``, and means the same, in operators that ONNX's evaluator gets right; the expected
-    values are this one's.
+    values are this one's. A result that is a map, or a sequence of maps with the same keys, is two results there:
+    the ascending keys and the values that belong to them.
     ``tags``: any of "special", "empty", "large", "dynamic", "scalar", …; shown, filtered, and used by the grade.
     """
 

@@ -1,0 +1,3 @@
+"""Features made ready for classical models: n-grams, scaling, imputation, encodings (ai.onnx.ml, and TfIdfVectorizer)."""
+
+OPERATORS = ()
