@@ -197,7 +197,7 @@ def build(operator: Operator, sample: Sample, dtype: str, opset: int, key: str) 
         initializers,
     )
     model = _model(graph, opset, operator.domain)
-    _declare_outputs(model, dtype, strict=not sample.refuse)
+    _declare_outputs(model, schema, dtype, strict=not sample.refuse)
     sets = (sample.inputs, *sample.again)
     feeds = []
     for k, specs in enumerate(sets):
@@ -250,20 +250,23 @@ def _model(graph: onnx.GraphProto, opset: int, domain: str) -> onnx.ModelProto:
     )
 
 
-def _declare_outputs(model: onnx.ModelProto, dtype: str, *, strict: bool) -> None:
-    """Give the outputs the types that inference finds; a model that is to be refused may have none to find."""
+def _declare_outputs(model: onnx.ModelProto, schema: Any, dtype: str, *, strict: bool) -> None:
+    """Give the outputs the types that inference finds, else the schema's where it names one, else ``dtype``: some
+    operators have no inference, and a model that is to be refused may have nothing to find."""
     try:
         inferred = onnx.shape_inference.infer_shapes(model, strict_mode=strict, data_prop=True).graph.output
     except onnx.shape_inference.InferenceError:
         if strict:
             raise
         inferred = model.graph.output
-    for mine, found in zip(model.graph.output, inferred, strict=True):
+    formal = [_type_name(o.type_str) for o in schema.outputs]
+    for position, (mine, found) in enumerate(zip(model.graph.output, inferred, strict=True)):
         kind = found.type.WhichOneof("value")
         if kind is not None and (kind != "tensor_type" or found.type.tensor_type.elem_type):
             mine.type.CopyFrom(found.type)
         else:
-            mine.CopyFrom(helper.make_tensor_value_info(mine.name, lookup(dtype).onnx, None))
+            fixed = formal[min(position, len(formal) - 1)]
+            mine.CopyFrom(helper.make_tensor_value_info(mine.name, lookup(fixed or dtype).onnx, None))
 
 
 def value_types(graph: onnx.GraphProto) -> dict[str, tuple[str, tuple[int, ...] | None]]:

@@ -198,7 +198,7 @@ def _linear_attention_samples() -> Iterator[Sample]:
     yield sample("ones", "gated_delta", batch=1, length=1, heads=(1, 1), size=1, values=1)
     yield sample("tails", "gated_delta", batch=1, length=17, heads=(3, 3), size=19, values=13)
     yield sample(
-        "longer-than-a-chunk", "gated_delta", ALL, batch=1, length=70, heads=(2, 1), size=16, values=16, tags=LARGE
+        "longer-than-a-chunk", "gated_delta", ONE, batch=1, length=70, heads=(2, 1), size=16, values=16, tags=LARGE
     )
     again = tuple(inputs("gated", batch, length, past=True) for batch, length in ((1, 1), (3, 9)))
     attributes: dict[str, Any] = {"q_num_heads": 2, "kv_num_heads": 2, "update_rule": "gated"}
