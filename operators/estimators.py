@@ -163,7 +163,7 @@ def _classifier_samples() -> Iterator[Sample]:
         "classlabels_strings": ["no", "Γ yes"],
     }
     x = tensor(9, 3, draw=integers(-4, 4))
-    yield Sample("strings", (x,), named, outputs=2, dtypes=REAL)
+    yield Sample("strings", (x,), named, outputs=2, dtypes=ONE)
     few = {"coefficients": [1.0] * 7, "classlabels_ints": [0, 1, 2]}
     yield Sample(
         "coefficients-uneven", (tensor(5, 2),), few, outputs=2, dtypes=ONE, refuse="7 coefficients for 3 classes"
@@ -243,8 +243,10 @@ def _svm_regressor_samples() -> Iterator[Sample]:
         )
     whole = tensor(5, 4, draw=integers(-3, 3))
     yield Sample("whole", (whole,), model("whole", 4, 6, "RBF"), dtypes=NUMBERS)
-    bare = {"coefficients": listed("bare", 4), "rho": [0.5]}
+    bare = {"coefficients": listed("bare", 4), "rho": [0.5], "kernel_params": [0.0, 0.0, 0.0]}
     yield Sample("no-vectors", (tensor(5, 4),), bare, dtypes=REAL)
+    plain = {k: v for k, v in model("plain", 4, 6, "LINEAR").items() if k != "kernel_params"}
+    yield Sample("no-kernel-params", (tensor(5, 4),), plain, dtypes=ONE)
     yield Sample("one-vector", (tensor(5, 4),), model("one", 4, 1, "RBF"), dtypes=ONE)
     yield Sample("large", (tensor(65, 33),), model("large", 33, 129, "POLY"), dtypes=ONE, tags=LARGE)
     sizes = ((tensor(1, 4),), (tensor(33, 4),))
@@ -378,8 +380,11 @@ def _svm_classifier_samples() -> Iterator[Sample]:
         "coefficients": listed("no-vectors", 3, 4),
         "rho": [0.25, 0.25, 0.25],  # whether all classes have the first or each its own is not said
         "classlabels_ints": [4, 0, 9],
+        "kernel_params": [0.0, 0.0, 0.0],
     }
     yield sample("no-vectors", linear)
+    plain = {k: v for k, v in model("plain", 4, (3, 2, 4), "LINEAR").items() if k != "kernel_params"}
+    yield sample("no-kernel-params", plain, dtypes=ONE)
     for transform in TRANSFORMS[1:-1]:
         name = transform.lower().replace("_", "-")
         yield sample(name, {**linear, "post_transform": transform}, dtypes=ONE)
@@ -397,6 +402,7 @@ def _svm_classifier_samples() -> Iterator[Sample]:
     # Whole numbers, so that ONNX's evaluator, which has strings and computes in float32, is exact.
     named: dict[str, Any] = {
         "kernel_type": "LINEAR",
+        "kernel_params": [0.0, 0.0, 0.0],
         "coefficients": [1.0, -2.0, 1.0, 1.0, 0.0, -1.0],
         "support_vectors": [1.0, 2.0, -1.0, 1.0, 2.0, 2.0],
         "vectors_per_class": [1, 1, 1],

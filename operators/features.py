@@ -293,7 +293,7 @@ def _normalize_samples() -> Iterator[Sample]:
         yield Sample(
             f"{name}-fractions", (tensor(5, 7, draw=uniform(0.1, 9.0)),), chosen, dtypes=("float32", "float64")
         )
-        rows = literal(0.0, 0.0, 0.0, 3.0, 0.0, 4.0, 1e-20, 1e-20, 2e-20, shape=(3, 3))
+        rows = literal(0.0, 0.0, 0.0, 3.0, 0.0, 4.0, 1e-15, 1e-15, 2e-15, shape=(3, 3))
         yield Sample(f"{name}-zeros", (rows,), chosen, dtypes=ONE, tags=SPECIAL)
         yield Sample(f"{name}-large", (tensor(129, 257, draw=uniform(0.0, 1.0)),), chosen, dtypes=ONE, tags=LARGE)
         sizes = tuple((tensor(n, 7, draw=uniform(0.1, 1.0)),) for n in (1, 33))

@@ -443,8 +443,8 @@ def _ensemble_samples() -> Iterator[Sample]:
         shape = {"whole": True, "modes": (mode,)}
         yield from make(f"missing-{word}", gaps, shape, dtypes=ONE, tags=SPECIAL)
         yield from make(f"missing-tracked-{word}", gaps, {**shape, "tracks": True}, dtypes=ONE, tags=SPECIAL)
-    # Sets in the order of the nodes: of one, of several, with zero, with none.
-    sets = (1.0, NAN, -2.0, 0.0, 3.0, NAN, 0.0, NAN, NAN, 2.0, -1.0, NAN, 3.0, 1.0, NAN, -3.0, NAN)
+    # Sets in the order of the nodes: of one, of several, with zero. Whether a set may be empty is not said.
+    sets = (1.0, NAN, -2.0, 0.0, 3.0, NAN, 0.0, NAN, -1.0, NAN, 2.0, -1.0, NAN, 3.0, 1.0, NAN, -3.0, NAN)
     stumps = {"whole": True, "modes": (MODES[MEMBER],), "trees": 7, "depth": 1}
     yield from make("member", _inputs(True), stumps, members=sets)
     yield from make(
