@@ -343,7 +343,7 @@ OPERATORS = (
         ),
     ),
     Operator("Swish", swish, SMOOTH, swishes),
-    Operator("SwiGLU", swiglu, Composite(), gated),
+    Operator("SwiGLU", swiglu, Composite(), lambda: s.only(gated(), opset=28)),
     Operator("Softmax", softmax, Composite(0.0, 0.0, 1.0), shares),
     Operator("LogSoftmax", log_softmax, Composite(high=0.0), shares),
     Operator("Hardmax", hardmax, EXACT, partial(shares, integers(0, 9), far=False)),

@@ -12,7 +12,7 @@ from conformance.rules import Composite
 from conformance.spec import Operator, Sample, TensorSpec, tensor
 
 from .geometry import wide
-from .samples import DYNAMIC, EMPTY, FEW, INF, LARGE, NAN, SPECIAL, literal, refusals
+from .samples import DYNAMIC, EMPTY, FEW, INF, LARGE, NAN, SPECIAL, literal, only, refusals
 
 __all__ = ["OPERATORS"]
 
@@ -218,6 +218,8 @@ def _linear_attention_samples() -> Iterator[Sample]:
 
 
 OPERATORS = (
-    Operator("CausalConvWithState", causal_conv, Composite(), _causal_conv_samples),
-    Operator("LinearAttention", linear_attention, Composite(), _linear_attention_samples),
+    Operator("CausalConvWithState", causal_conv, Composite(), lambda: only(_causal_conv_samples(), opset=27)),
+    Operator(
+        "LinearAttention", linear_attention, Composite(), lambda: only(_linear_attention_samples(), opset=27)
+    ),
 )
