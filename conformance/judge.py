@@ -120,7 +120,7 @@ def _rank(judgement: Judgement) -> tuple[int, float, float]:
 
 def _columns(got: object) -> list[object]:
     """A map or a sequence of maps as keys and values; anything else as it is."""
-    maps = got if isinstance(got, list) else [got]
+    maps: list[Any] = got if isinstance(got, list) else [got]
     if not maps or not all(isinstance(m, dict) and m.keys() == maps[0].keys() for m in maps):
         return [got]
     try:

@@ -319,7 +319,8 @@ def svm_classifier(
     weights = column(coefficients, x).reshape(-1, count)
     ends = [sum(vectors_per_class[: i + 1]) for i in range(classes)]
     spans = [slice(end - size, end) for end, size in zip(ends, vectors_per_class, strict=True)]
-    votes, decisions = x.new_zeros(len(x), classes), []
+    votes = x.new_zeros(len(x), classes)
+    decisions: list[torch.Tensor] = []
     pairs = x.new_zeros(len(x), classes, classes)
     for i in range(classes):
         for j in range(i + 1, classes):

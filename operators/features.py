@@ -103,11 +103,11 @@ def _tfidf_samples() -> Iterator[Sample]:
     yield sample("tf-idf", rows, 1, 2, 1, "TFIDF", weights=weights)
     yield sample("tf-leaves-weights", rows, 1, 2, 1, "TF", weights=weights)
     # The coordinates in another order than the pool: a weight belongs to its n-gram, not to its column.
-    order = {"ngram_indexes": [6, 0, 5, 1, 4, 2, 3]}
+    order: dict[str, Any] = {"ngram_indexes": [6, 0, 5, 1, 4, 2, 3]}
     yield sample("columns-reordered", rows, 1, 2, 1, **order)
     yield sample("columns-reordered-weights", rows, 1, 2, 1, "TFIDF", weights=weights, **order)
     yield sample("columns-with-gaps", rows, 1, 2, 0, ngram_indexes=[0, 2, 4, 6, 8, 10, 12])
-    three = {"ngram_counts": [0, 2, 6], "ngram_indexes": [0, 1, 2, 3, 4, 5]}
+    three: dict[str, Any] = {"ngram_counts": [0, 2, 6], "ngram_indexes": [0, 1, 2, 3, 4, 5]}
     three["pool_int64s"] = [3, 7, 3, 3, 7, 8, 3, 3, 7, 1, 3, 3]
     yield sample("threes", rows, 1, 3, 2, **three)
     yield sample("threes-only", rows, 3, 3, 1, **three)
@@ -135,7 +135,7 @@ def _tfidf_samples() -> Iterator[Sample]:
         }
         yield Sample(f"strings-{name.lower()}", (text,), attributes, dtypes=STRINGS)
     yield sample("no-mode", rows, 1, 2, 0, "BM25", dtypes=("int64",), refuse="no such mode")
-    both = {"pool_strings": ["a"] * 10}
+    both: dict[str, Any] = {"pool_strings": ["a"] * 10}
     yield sample("two-pools", rows, 1, 2, 0, dtypes=("int64",), refuse="numbers and strings", **both)
     yield sample("lengths-reversed", rows, 2, 1, 0, dtypes=("int64",), refuse="at least 2 and at most 1")
 

@@ -62,7 +62,7 @@ class Constants:
         nodes, outputs = [], []
         for i, (name, shape, items) in enumerate(self.tensors):
             kind = lookup(name).onnx
-            values = [str(item).encode() for item in items] if name == "string" else list(items)
+            values: list[Any] = [str(item).encode() for item in items] if name == "string" else list(items)
             value = helper.make_tensor("value", kind, shape, values)
             nodes.append(helper.make_node("Constant", [], [f"y{i}"], value=value))
             outputs.append(helper.make_tensor_value_info(f"y{i}", kind, shape))
@@ -161,8 +161,8 @@ def _encode_samples() -> Iterator[Sample]:
         yield sample(f"tensors-{name}", name, given, **tables)
     strange = {"keys_tensor": column([0.1, NAN, -0.5], np.float64), "values_tensor": column([7, 8, 9], np.int64)}
     near = literal(0.1, 0.10000000149011612, NAN, -0.5, 0.5)
-    given = {**strange, "default_tensor": one(0, np.int64)}
-    yield sample("tensors-nan", "float64", near, **given, tags=SPECIAL)
+    nothing = one(0, np.int64)
+    yield sample("tensors-nan", "float64", near, **strange, default_tensor=nothing, tags=SPECIAL)
     small: dict[str, Any] = {"keys_int64s": [0, 1, 2], "values_int64s": [10, 20, 30]}
     numbers = integers(-1, 3)
     yield sample("scalar", "int64", tensor(draw=numbers), **small, tags=SCALAR)

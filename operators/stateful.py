@@ -121,8 +121,7 @@ def linear_attention(
     a head (B, T, Hkv) or a feature (B, T, Hkv·dk), ``beta`` one a head or one for all (B, T, 1).
     """
     q, k, v = (
-        wide(x.unflatten(-1, (heads, -1)))
-        for x, heads in ((query, q_num_heads), (key, kv_num_heads), (value, kv_num_heads))
+        wide(_split(x, heads)) for x, heads in ((query, q_num_heads), (key, kv_num_heads), (value, kv_num_heads))
     )
     batch, length, _, size = q.shape
     factor = scale or 1 / math.sqrt(size)
@@ -131,7 +130,7 @@ def linear_attention(
     for t in range(length):
         added = v[:, t]
         if decay is not None:
-            gate = wide(decay[:, t]).unflatten(-1, (kv_num_heads, -1)).exp()
+            gate = wide(_split(decay[:, t], kv_num_heads)).exp()
             state = state * gate.unsqueeze(-1)
         if beta is not None:
             recalled = torch.matmul(k[:, t].unsqueeze(-2), state).squeeze(-2)
@@ -141,6 +140,11 @@ def linear_attention(
         rows.append(factor * torch.matmul(q[:, t].unsqueeze(-2), seen).squeeze(-2))
     y = torch.stack(rows, 1).flatten(2)
     return y.to(query.dtype), state.to(query.dtype if past_state is None else past_state.dtype)
+
+
+def _split(x: torch.Tensor, heads: int) -> torch.Tensor:
+    """(…, heads·size) as (…, heads, size)."""
+    return x.reshape(*x.shape[:-1], heads, x.shape[-1] // heads)
 
 
 def _linear_attention_samples() -> Iterator[Sample]:
@@ -174,9 +178,9 @@ def _linear_attention_samples() -> Iterator[Sample]:
         return tuple(given)
 
     def sample(name: str, rule: str, dtypes: tuple[str, ...] = FEW, **given: Any) -> Sample:
-        kept = {k: given.pop(k) for k in ("scale", "chunk_size") if k in given}
+        kept: dict[str, Any] = {k: given.pop(k) for k in ("scale", "chunk_size") if k in given}
         q, kv = given.get("heads", (2, 2))
-        attributes = {"q_num_heads": q, "kv_num_heads": kv, "update_rule": rule, **kept}
+        attributes: dict[str, Any] = {"q_num_heads": q, "kv_num_heads": kv, "update_rule": rule, **kept}
         tags = given.pop("tags", frozenset())
         return Sample(name, inputs(rule, **given), attributes, outputs=2, dtypes=dtypes, tags=tags)
 
