@@ -189,16 +189,17 @@ def build(operator: Operator, sample: Sample, dtype: str, opset: int, key: str) 
         initializers,
     )
     model = _model(graph, opset, operator.domain)
-    _declare_outputs(model, dtype, strict=not sample.refuse)
     sets = (sample.inputs, *sample.again)
     feeds = []
-    for k, specs in enumerate(sets):
+    for number, specs in enumerate(sets):
         feed = {}
         for name, position in feed_names:
             spec = specs[position]
             assert spec is not None, f"{operator.name}/{sample.name}: an input set leaves out {name}"
-            feed[name] = _values(spec, dtype, f"{key}/{name}" if k == 0 else f"{key}/{name}/{k}")
+            feed[name] = _values(spec, dtype, f"{key}/{name}" if number == 0 else f"{key}/{name}/{number}")
         feeds.append(feed)
+    _declare_outputs(model, dtype, strict=not sample.refuse)
+    _declare_shape(model, sample.shape)
     return Content(model, tuple(feeds))
 
 
@@ -238,6 +239,15 @@ def _declare_outputs(model: onnx.ModelProto, dtype: str, *, strict: bool) -> Non
             mine.type.CopyFrom(found.type)
         else:
             mine.CopyFrom(helper.make_tensor_value_info(mine.name, lookup(dtype).onnx, None))
+
+
+def _declare_shape(model: onnx.ModelProto, shape: int | tuple[int, ...] | None) -> None:
+    """Give the first output the shape that inference does not find: a valid graph declares one."""
+    declared = model.graph.output[0].type.tensor_type.shape
+    if isinstance(shape, int):
+        declared.CopyFrom(model.graph.input[shape].type.tensor_type.shape)
+    elif shape is not None:
+        declared.CopyFrom(helper.make_tensor_type_proto(TensorProto.FLOAT, shape).tensor_type.shape)
 
 
 def value_types(graph: onnx.GraphProto) -> dict[str, tuple[str, tuple[int, ...] | None]]:

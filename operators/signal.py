@@ -183,7 +183,7 @@ def _window_samples(more: Sequence[str] = ()) -> Iterator[Sample]:
                 symmetric = {**attributes, "periodic": 0}
                 yield Sample(f"symmetric-{size}-{dtype}", (const(size),), symmetric, dtypes=(dtype,))
     yield Sample("size-int32", (const(12, "int32"),), dtypes=ONE)
-    yield Sample("size-at-run-time", (tensor(draw=_TWELVE, dtype="int64"),), dtypes=ONE)
+    yield Sample("size-at-run-time", (tensor(draw=_TWELVE, dtype="int64"),), shape=(12,), dtypes=ONE)
     yield Sample("size-float", (const(12.0, "float32"),), dtypes=ONE, refuse="a size is an integer")
 
 
