@@ -96,7 +96,8 @@ def to_tensor_proto(array: np.ndarray, name: str) -> TensorProto:
     """An initializer with raw bytes (strings as string data)."""
     dtype = lookup(dtype_of(array))
     if dtype.kind == "string":
-        return helper.make_tensor(name, dtype.onnx, array.shape, [str(s).encode() for s in array.flat])
+        items = [str(s).encode() for s in array.flat]
+        return TensorProto(name=name, data_type=dtype.onnx, dims=array.shape, string_data=items)
     if dtype.name in ("int4", "uint4"):
         return onnx.numpy_helper.from_array(array, name)
     proto = TensorProto(name=name, data_type=dtype.onnx, dims=array.shape)
@@ -179,12 +180,12 @@ def build(operator: Operator, sample: Sample, dtype: str, opset: int, key: str) 
     _declare_outputs(model, dtype, strict=not sample.refuse)
     sets = (sample.inputs, *sample.again)
     feeds = []
-    for k, specs in enumerate(sets):
+    for number, specs in enumerate(sets):
         feed = {}
         for name, position in feed_names:
             spec = specs[position]
             assert spec is not None, f"{operator.name}/{sample.name}: an input set leaves out {name}"
-            feed[name] = _values(spec, dtype, f"{key}/{name}" if k == 0 else f"{key}/{name}/{k}")
+            feed[name] = _values(spec, dtype, f"{key}/{name}" if number == 0 else f"{key}/{name}/{number}")
         feeds.append(feed)
     return Content(model, tuple(feeds))
 
@@ -302,4 +303,5 @@ def nodes_of(model: onnx.ModelProto) -> list[Node]:
 
 def proto_of(model: onnx.ModelProto, index: int) -> onnx.NodeProto:
     """The node at a position, as stored."""
-    return model.graph.node[index]
+    node: onnx.NodeProto = model.graph.node[index]
+    return node
