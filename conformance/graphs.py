@@ -109,7 +109,8 @@ def to_tensor_proto(array: np.ndarray, name: str) -> TensorProto:
     """An initializer with raw bytes (strings as string data)."""
     dtype = lookup(dtype_of(array))
     if dtype.kind == "string":
-        return helper.make_tensor(name, dtype.onnx, array.shape, [str(s).encode() for s in array.flat])
+        items = [str(s).encode() for s in array.flat]
+        return TensorProto(name=name, data_type=dtype.onnx, dims=array.shape, string_data=items)
     if dtype.name in ("int4", "uint4"):
         return onnx.numpy_helper.from_array(array, name)
     proto = TensorProto(name=name, data_type=dtype.onnx, dims=array.shape)
@@ -325,4 +326,5 @@ def nodes_of(model: onnx.ModelProto) -> list[Node]:
 
 def proto_of(model: onnx.ModelProto, index: int) -> onnx.NodeProto:
     """The node at a position, as stored."""
-    return model.graph.node[index]
+    node: onnx.NodeProto = model.graph.node[index]
+    return node

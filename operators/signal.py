@@ -51,7 +51,7 @@ def dft(
     default = 2 * (x.shape[-2] - 1) if half else x.shape[-2]
     length = default if dft_length is None else int(dft_length)
     if half:
-        y = torch.fft.irfft(torch.complex(x[..., 0], x[..., 1]), length)[..., None]
+        y: torch.Tensor = torch.fft.irfft(torch.complex(x[..., 0], x[..., 1]), length)[..., None]
     else:
         y = _transform(x, length, length // 2 + 1 if onesided else length, inverse=bool(inverse))
     return y.movedim(-2, where).to(input.dtype)
