@@ -63,6 +63,10 @@ def _oracle_version(family: str) -> str:
     return state.hexdigest()
 
 
+def _hash(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
 class GoldenCache:
     """Goldens under one folder, one file each, written whole or not at all."""
 
@@ -72,9 +76,9 @@ class GoldenCache:
     def path(self, case: Case, seed: int) -> Path:
         """Where the golden of a case lies, whether or not it is there."""
         family = case.family if case.source in (Source.OPERATOR, Source.MODEL) else "*"
-        text = f"{case.digest} {case.id} {seed} {_oracle_version(family)}"
-        key = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-        return self.folder / "goldens" / key[:2] / f"{key[2:]}.golden"
+        key = _hash(f"{case.id} {case.opset} {seed}")
+        version = _hash(f"{case.digest} {_oracle_version(family)}")
+        return self.folder / "goldens" / key[:2] / f"{key[2:]}.{version}.golden"
 
     def has(self, case: Case, seed: int) -> bool:
         return self.path(case, seed).exists()
@@ -93,7 +97,8 @@ class GoldenCache:
             return None
 
     def store(self, case: Case, seed: int, golden: Golden) -> None:
-        """Keep a golden. Raises ``OSError`` where the disk does not take it."""
+        """Keep a golden, in place of one that an older oracle made. Raises ``OSError`` where the disk does not take
+        it."""
         path = self.path(case, seed)
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
@@ -102,6 +107,9 @@ class GoldenCache:
                 for chunk in _encode(golden):
                     file.write(chunk)
             Path(name).replace(path)
+            for older in path.parent.glob(f"{path.name.partition('.')[0]}.*.golden"):
+                if older != path:
+                    older.unlink(missing_ok=True)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise

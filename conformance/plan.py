@@ -34,6 +34,8 @@ SUITES = ("smoke", "standard", "full")
 # The smoke suite: the first samples of every operator, and models small enough for a minute on a laptop.
 SMOKE_SAMPLES = 2
 SMOKE_MODELS = ("mobilenet-v2",)
+# The families whose operators a grade counts as quantised: scaling, and products of what was scaled.
+QUANTISED = ("quantisation", "quantised")
 _RULE_NAMES = {
     Exact: "exact",
     Rounded: "rounded",
@@ -169,7 +171,7 @@ def _operators_json(cases: Iterable[Case]) -> list[dict[str, Any]]:
                 "common": not domain and name in sets["common"],
                 "weight": 0.0 if domain else weights.get(name, 0.0),
                 "required_dtypes": sorted(dtypes),
-                "quantised": operator is not None and operator.family == "quantisation",
+                "quantised": operator is not None and operator.family in QUANTISED,
                 "extension": domain not in ("", "ai.onnx.ml"),
             }
         )
