@@ -10,7 +10,8 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from .spec import Case, Source
 
 __all__ = ["Golden", "GoldenCache", "default_folder"]
 
-_MAGIC = b"golden1\n"
+_MAGIC = b"golden2\n"
 _PARTS = ("value", "magnitude", "terms", "spread", "low", "high")
 # Conditioning needs few digits: above this many elements it is kept in float32.
 _NARROW_ABOVE = 4096
@@ -90,10 +91,7 @@ class GoldenCache:
             data = np.memmap(path, dtype=np.uint8, mode="r") if path.stat().st_size > 1 << 20 else None
             blob = path.read_bytes() if data is None else data
             return _decode(blob, rules)
-        except FileNotFoundError:
-            return None
-        except (ValueError, KeyError, IndexError):
-            path.unlink(missing_ok=True)
+        except (FileNotFoundError, ValueError, KeyError, IndexError):
             return None
 
     def store(self, case: Case, seed: int, golden: Golden) -> None:
@@ -149,8 +147,12 @@ def _encode(golden: Golden) -> list[bytes | memoryview]:
             raw = np.ascontiguousarray(array).tobytes()
         described.append([dtype, list(array.shape), len(raw)])
         chunks.append(raw)
-    header = json.dumps({"sets": sets, "arrays": described}).encode()
+    header = json.dumps({"sets": sets, "arrays": described, "crc": _checksum(chunks)}).encode()
     return [_MAGIC, len(header).to_bytes(8, "little"), header, *chunks]
+
+
+def _checksum(chunks: Iterable[Any]) -> int:
+    return functools.reduce(lambda crc, chunk: zlib.crc32(chunk, crc), chunks, 0)
 
 
 def _decode(blob: Any, rules: Sequence[Rule]) -> Golden:
@@ -159,11 +161,11 @@ def _decode(blob: Any, rules: Sequence[Rule]) -> Golden:
     size = int.from_bytes(bytes(blob[8:16]), "little")
     header = json.loads(bytes(blob[16 : 16 + size]))
     start = 16 + size
+    if _checksum([blob[start:]]) != header["crc"]:
+        raise ValueError("damaged")
     arrays: list[np.ndarray] = []
     for dtype, shape, length in header["arrays"]:
         raw = blob[start : start + length]
-        if len(raw) != length:
-            raise ValueError("truncated")
         start += length
         if dtype == "string":
             array = np.empty(int(np.prod(shape)), dtype=object)
