@@ -376,7 +376,9 @@ def build_plan(selection: Selection) -> Plan:
     model_plans, more = _models(selection)
     cases += more
     if not cases:
-        raise UsageError("the selection leaves no case: loosen --operator, --model or --dtype")
+        newer = [n for n in selection.operators if schema_of(n, selection.opset, "") is None]
+        hint = f"; {', '.join(newer)} came after opset {selection.opset}, try --opset {newest}" if newer else ""
+        raise UsageError(f"the selection leaves no case: loosen --operator, --model or --dtype{hint}")
     return Plan(selection, tuple(cases), tuple(model_plans))
 
 
