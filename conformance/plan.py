@@ -33,7 +33,7 @@ __all__ = [
 SUITES = ("smoke", "standard", "full")
 # The smoke suite: the first samples of every operator, and models small enough for a minute on a laptop.
 SMOKE_SAMPLES = 2
-SMOKE_MODELS = ("mobilenet_v2",)
+SMOKE_MODELS = ("mobilenet-v2",)
 _RULE_NAMES = {
     Exact: "exact",
     Rounded: "rounded",
