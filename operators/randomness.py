@@ -236,6 +236,7 @@ def random_uniform(
 
 
 def bernoulli(input: Tensor, seed: float | None = None, dtype: int | None = None) -> Tensor:
+    """1 with the given probability, as in the operator's text; its function body has it the other way round."""
     return _uniforms(input.shape, seed, wide=True).to(input.device) < input
 
 
