@@ -236,8 +236,8 @@ def binary(
             items = extremes(dtype)
             ends = table(items, items)
             if result is not None:
-                pairs = [(a, b) for a in items for b in items if fits(result(a, b), dtype)]
-                ends = literal(*[a for a, _ in pairs]), literal(*[b for _, b in pairs], dtype=right_dtype)
+                held = [(v, w) for v in items for w in items if fits(result(v, w), dtype)]
+                ends = literal(*[v for v, _ in held]), literal(*[w for _, w in held], dtype=right_dtype)
             yield Sample(f"extremes-{dtype}", ends, dtypes=(dtype,), tags=SPECIAL)
         mismatch = pair((3, 4), (3, 5))
         yield Sample("mismatch", mismatch, dtypes=few[:1], refuse="4 and 5 do not broadcast")
