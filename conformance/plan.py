@@ -34,6 +34,8 @@ SUITES = ("smoke", "standard", "full")
 # The smoke suite: the first samples of every operator, and models small enough for a minute on a laptop.
 SMOKE_SAMPLES = 2
 SMOKE_MODELS = ("mobilenet-v2",)
+# The families whose operators a grade counts as quantised: scaling, and products of what was scaled.
+QUANTISED = ("quantisation", "quantised")
 _RULE_NAMES = {
     Exact: "exact",
     Rounded: "rounded",
@@ -169,7 +171,7 @@ def _operators_json(cases: Iterable[Case]) -> list[dict[str, Any]]:
                 "common": not domain and name in sets["common"],
                 "weight": 0.0 if domain else weights.get(name, 0.0),
                 "required_dtypes": sorted(dtypes),
-                "quantised": operator is not None and operator.family == "quantisation",
+                "quantised": operator is not None and operator.family in QUANTISED,
                 "extension": domain not in ("", "ai.onnx.ml"),
             }
         )
@@ -254,7 +256,8 @@ def _sample_text(sample: Sample) -> str:
 
 def _attribute_text(value: Any) -> str:
     if isinstance(value, (onnx.TensorProto, onnx.GraphProto)):
-        return value.SerializeToString(deterministic=True).hex()
+        stored: bytes = value.SerializeToString(deterministic=True)
+        return stored.hex()
     return repr(value)
 
 
@@ -303,14 +306,14 @@ def _model_cases(name: str, selection: Selection, known: dict[str, _Open]) -> tu
 
     nodes = []
     for position, node in enumerate(reference.nodes):
-        entry = catalogue().get((node.domain, node.operator))
+        known_as = catalogue().get((node.domain, node.operator))
         case = admit(
             piece(reference, [position]),
             f"{name}/{node.name}",
             node.operator,
             node.domain,
             Source.MODEL,
-            entry.family if entry else "uncatalogued",
+            known_as.family if known_as else "uncatalogued",
         )
         nodes.append(PlannedNode(node.name, node.operator, case))
     blocks = []
@@ -374,7 +377,9 @@ def build_plan(selection: Selection) -> Plan:
     model_plans, more = _models(selection)
     cases += more
     if not cases:
-        raise UsageError("the selection leaves no case: loosen --operator, --model or --dtype")
+        newer = [n for n in selection.operators if schema_of(n, selection.opset, "") is None]
+        hint = f"; {', '.join(newer)} came after opset {selection.opset}, try --opset {newest}" if newer else ""
+        raise UsageError(f"the selection leaves no case: loosen --operator, --model or --dtype{hint}")
     return Plan(selection, tuple(cases), tuple(model_plans))
 
 

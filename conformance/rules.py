@@ -81,12 +81,14 @@ class Accumulation:
 class Composite:
     """Each step's rounding, carried through the definition by Monte Carlo arithmetic (`montecarlo`).
 
-    ``scale``, ``low``, ``high`` as for `Elementary`.
+    ``scale``, ``low``, ``high`` as for `Elementary`. ``drift``: what rounding adds to this where it need not be random,
+    because a step is repeated on equal numbers: with the operator's parameters, an absolute error in units of u.
     """
 
     scale: float = 0.0
     low: float = -np.inf
     high: float = np.inf
+    drift: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

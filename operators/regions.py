@@ -215,7 +215,11 @@ def max_unpool(
     pads: Sequence[int] | None = None,
     strides: Sequence[int] | None = None,
 ) -> torch.Tensor:
-    """Each element put at its flat index in the pooled tensor's shape, zeros elsewhere (MaxUnpool-22)."""
+    """Each element put at its flat index in the pooled tensor's shape, zeros elsewhere (MaxUnpool-22).
+
+    Raises ``ValueError`` where there is not one index for each element."""
+    if indices.shape != x.shape:
+        raise ValueError(f"indices of shape {list(indices.shape)} for elements of shape {list(x.shape)}")
     rank = len(kernel_shape)
     around, steps = spread(pads, 2 * rank, 0), spread(strides, rank, 1)
     shape = list(x.shape[:2])
@@ -247,7 +251,7 @@ def _max_unpool_samples() -> Iterator[Sample]:
     cube = {"kernel_shape": [2, 2, 2], "strides": [2, 2, 2]}
     yield Sample("three-axes", (tensor(1, 2, 2, 2, 2), places(1, 2, 2, 2, 2, period=8)), cube, dtypes=FEW)
     sized = x, places(1, 2, 2, 3, period=5), const([1, 2, 5, 7])
-    yield Sample("output-shape", sized, attributes, dtypes=FEW)
+    yield Sample("output-shape", sized, attributes, shape=(1, 2, 5, 7), dtypes=FEW)
     inputs = tensor(2, 3, 16, 16, draw=distinct()), places(2, 3, 16, 16, period=4)
     yield Sample("large", inputs, attributes, dtypes=ONE, tags=LARGE)
     again = (

@@ -43,15 +43,18 @@ def dft(
 ) -> torch.Tensor:
     """The discrete Fourier transform of (…, n, …, 1 or 2) along an axis (DFT-20, -17).
 
-    ``onesided`` keeps ⌊N/2⌋ + 1 bins; with ``inverse`` it takes these and gives a real signal.
+    ``onesided`` keeps ⌊N/2⌋ + 1 bins; with ``inverse`` it takes these and gives a real signal. Raises ``ValueError``
+    where the last axis is neither.
     """
+    if input.shape[-1] not in (1, 2):
+        raise ValueError(f"a number of {input.shape[-1]} parts: it is real (1) or complex (2)")
     where = -2 if axis is None else int(axis)
     x = wide(input).movedim(where, -2)
     half = bool(onesided and inverse)
     default = 2 * (x.shape[-2] - 1) if half else x.shape[-2]
     length = default if dft_length is None else int(dft_length)
     if half:
-        y = torch.fft.irfft(torch.complex(x[..., 0], x[..., 1]), length)[..., None]
+        y: torch.Tensor = torch.fft.irfft(torch.complex(x[..., 0], x[..., 1]), length)[..., None]
     else:
         y = _transform(x, length, length // 2 + 1 if onesided else length, inverse=bool(inverse))
     return y.movedim(-2, where).to(input.dtype)
@@ -183,7 +186,7 @@ def _window_samples(more: Sequence[str] = ()) -> Iterator[Sample]:
                 symmetric = {**attributes, "periodic": 0}
                 yield Sample(f"symmetric-{size}-{dtype}", (const(size),), symmetric, dtypes=(dtype,))
     yield Sample("size-int32", (const(12, "int32"),), dtypes=ONE)
-    yield Sample("size-at-run-time", (tensor(draw=_TWELVE, dtype="int64"),), dtypes=ONE)
+    yield Sample("size-at-run-time", (tensor(draw=_TWELVE, dtype="int64"),), shape=(12,), dtypes=ONE)
     yield Sample("size-float", (const(12.0, "float32"),), dtypes=ONE, refuse="a size is an integer")
 
 
