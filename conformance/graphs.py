@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 
 from .draws import draw
 from .dtypes import BOOL, FLOATS, INTEGERS, dtype_of, lookup
-from .spec import Operator, Sample, TensorSpec
+from .spec import Operator, Sample, Shape, TensorSpec
 
 __all__ = [
     "TYPE_ATTRIBUTES",
@@ -208,7 +208,7 @@ def build(operator: Operator, sample: Sample, dtype: str, opset: int, key: str) 
             feed[name] = _values(spec, dtype, f"{key}/{name}" if number == 0 else f"{key}/{name}/{number}")
         feeds.append(feed)
     _declare_outputs(model, schema, dtype, strict=not sample.refuse)
-    _declare_shape(model, sample.shape)
+    _declare_shapes(model, sample.shape)
     return Content(model, tuple(feeds))
 
 
@@ -271,13 +271,15 @@ def _declare_outputs(model: onnx.ModelProto, schema: Any, dtype: str, *, strict:
             mine.CopyFrom(helper.make_tensor_value_info(mine.name, lookup(fixed or dtype).onnx, None))
 
 
-def _declare_shape(model: onnx.ModelProto, shape: int | tuple[int, ...] | None) -> None:
-    """Give the first output the shape that inference does not find: a valid graph declares one."""
-    declared = model.graph.output[0].type.tensor_type.shape
-    if isinstance(shape, int):
-        declared.CopyFrom(model.graph.input[shape].type.tensor_type.shape)
-    elif shape is not None:
-        declared.CopyFrom(helper.make_tensor_type_proto(TensorProto.FLOAT, shape).tensor_type.shape)
+def _declare_shapes(model: onnx.ModelProto, shape: Shape | Sequence[Shape]) -> None:
+    """Give outputs the shapes that inference does not find: a valid graph declares them."""
+    shapes = shape if isinstance(shape, list) else [shape]
+    for output, own in zip(model.graph.output, shapes, strict=False):
+        declared = output.type.tensor_type.shape
+        if isinstance(own, int):
+            declared.CopyFrom(model.graph.input[own].type.tensor_type.shape)
+        elif own is not None:
+            declared.CopyFrom(helper.make_tensor_type_proto(TensorProto.FLOAT, own).tensor_type.shape)
 
 
 def value_types(graph: onnx.GraphProto) -> dict[str, tuple[str, tuple[int, ...] | None]]:

@@ -15,7 +15,7 @@ from conformance.lazy import torch
 from conformance.rules import EXACT, Composite
 from conformance.spec import Operator, Sample, tensor
 
-from .features import ML, NUMBERS, column, real
+from .features import ML, NUMBERS, by_row, column, real
 from .samples import DYNAMIC, EMPTY, LARGE, literal, refusals
 
 __all__ = ["OPERATORS", "TRANSFORMS", "listed", "transformed"]
@@ -416,9 +416,31 @@ def _svm_classifier_samples() -> Iterator[Sample]:
     )
 
 
+def _targets(sample: Sample) -> tuple[int, ...]:
+    return (sample.attributes.get("targets", 1),)
+
+
+def _classes(sample: Sample) -> tuple[int, ...]:
+    """As many scores as classes: so it is with three, decisions or not, and with two by convention."""
+    named = sample.attributes.get("classlabels_ints") or sample.attributes["classlabels_strings"]
+    return (len(named),)
+
+
+def _regressor_shapes() -> Iterator[Sample]:
+    return by_row(_regressor_samples(), _targets)
+
+
+def _svm_regressor_shapes() -> Iterator[Sample]:
+    return by_row(_svm_regressor_samples(), _targets)
+
+
+def _svm_classifier_shapes() -> Iterator[Sample]:
+    return by_row(_svm_classifier_samples(), lambda sample: (), _classes)
+
+
 OPERATORS = (
-    Operator("LinearRegressor", linear_regressor, Composite(), _regressor_samples, NUMBERS, domain=ML),
+    Operator("LinearRegressor", linear_regressor, Composite(), _regressor_shapes, NUMBERS, domain=ML),
     Operator("LinearClassifier", linear_classifier, (EXACT, Composite()), _classifier_samples, NUMBERS, domain=ML),
-    Operator("SVMRegressor", svm_regressor, Composite(), _svm_regressor_samples, NUMBERS, domain=ML),
-    Operator("SVMClassifier", svm_classifier, (EXACT, Composite()), _svm_classifier_samples, NUMBERS, domain=ML),
+    Operator("SVMRegressor", svm_regressor, Composite(), _svm_regressor_shapes, NUMBERS, domain=ML),
+    Operator("SVMClassifier", svm_classifier, (EXACT, Composite()), _svm_classifier_shapes, NUMBERS, domain=ML),
 )

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from conformance.draws import Draw, choice, distinct, integers, uniform
 from conformance.dtypes import torch_dtype
 from conformance.lazy import torch
 from conformance.rules import EXACT, ROUNDED, Composite, Rule
-from conformance.spec import Operator, Sample, TensorSpec, tensor
+from conformance.spec import Operator, Sample, Shape, TensorSpec, tensor
 
 from .samples import DYNAMIC, EMPTY, INF, LARGE, NAN, SPECIAL, literal, refusals
 
-__all__ = ["ML", "NUMBERS", "OPERATORS", "real"]
+__all__ = ["ML", "NUMBERS", "OPERATORS", "by_row", "column", "like_input", "real"]
 
 ML = "ai.onnx.ml"
 NUMBERS = ("float32", "float64", "int64", "int32")  # what most operators of the domain take
@@ -30,6 +31,24 @@ def real(x: torch.Tensor, dtypes: Sequence[str]) -> torch.Tensor:
 def column(values: Sequence[float], like: torch.Tensor) -> torch.Tensor:
     """A list attribute as a tensor that broadcasts along the last axis."""
     return torch.tensor(list(values), dtype=like.dtype, device=like.device)
+
+
+def like_input(samples: Iterable[Sample]) -> Iterator[Sample]:
+    """The samples with the output's shape declared as the input's, which ONNX does not infer."""
+    for sample in samples:
+        yield sample if sample.refuse else replace(sample, shape=0)
+
+
+def by_row(samples: Iterable[Sample], *rest: Callable[[Sample], tuple[int, ...]]) -> Iterator[Sample]:
+    """The samples with outputs declared that have a row for each of the first input's, and ``rest`` behind it."""
+    for sample in samples:
+        x = sample.inputs[0] if sample.inputs else None
+        if sample.refuse or x is None:
+            yield sample
+        else:
+            rows = "X_0" if sample.again else x.shape[0]
+            shapes: list[Shape] = [(rows, *columns(sample)) for columns in rest]
+            yield replace(sample, shape=shapes)
 
 
 def tfidf(
@@ -156,7 +175,7 @@ def _extract_samples() -> Iterator[Sample]:
         return Sample(name, inputs, dtypes=dtypes, **fields)
 
     yield sample("matrix", tensor(3, 5), at(0, 4, 2), dtypes=(*NUMBERS, "string"))
-    yield sample("vector", tensor(7), at(6, 0, 3), dtypes=("float32", "string"))
+    yield sample("vector", tensor(7), at(6, 0, 3), dtypes=("float32", "string"), shape=(1, 3))
     yield sample("rank-4", tensor(2, 3, 2, 5), at(1, 3))
     yield sample("one-index", tensor(3, 5), at(2))
     yield sample("repeated", tensor(3, 5), at(1, 1, 4, 1))
@@ -211,6 +230,8 @@ def _vectorize_samples() -> Iterator[Sample]:
         name: str, *shapes: tuple[int, ...], dtypes: tuple[str, ...] = ("float32", "int64"), **fields: Any
     ) -> Sample:
         sizes = fields.pop("sizes", [shape[-1] for shape in shapes])
+        rows = shapes[0][0] if len(shapes[0]) > 1 else 1
+        fields.setdefault("shape", (rows, sum(sizes)))
         return Sample(name, tuple(tensor(*s) for s in shapes), {"inputdimensions": sizes}, dtypes=dtypes, **fields)
 
     yield sample("two", (3, 2), (3, 5), dtypes=NUMBERS)
@@ -381,8 +402,8 @@ OPERATORS = (
     _entry("ArrayFeatureExtractor", extract, EXACT, _extract_samples, *NUMBERS, "string"),
     _entry("Binarizer", binarize, EXACT, _binarize_samples),
     _entry("FeatureVectorizer", vectorize, EXACT, _vectorize_samples),
-    _entry("Imputer", impute, EXACT, _impute_samples),
-    _entry("Normalizer", normalize, Composite(), _normalize_samples),
+    _entry("Imputer", impute, EXACT, lambda: like_input(_impute_samples())),
+    _entry("Normalizer", normalize, Composite(), lambda: like_input(_normalize_samples())),
     _entry("OneHotEncoder", one_hot, EXACT, _one_hot_samples, *NUMBERS, "string"),
-    _entry("Scaler", scale, Composite(), _scale_samples),
+    _entry("Scaler", scale, Composite(), lambda: like_input(_scale_samples())),
 )

@@ -115,7 +115,9 @@ def _encode_samples() -> Iterator[Sample]:
         return column([item], dtype)
 
     def sample(name: str, dtype: str, x: TensorSpec, **fields: Any) -> Sample:
-        kept = {k: fields.pop(k) for k in ("tags", "again", "opset", "refuse", "reference") if k in fields}
+        kept = {
+            k: fields.pop(k) for k in ("tags", "again", "opset", "shape", "refuse", "reference") if k in fields
+        }
         return Sample(name, (x,), fields, dtypes=(dtype,), **kept)
 
     whole: dict[str, Any] = {"keys_int64s": [3, -7, 0, 2**40]}
@@ -176,9 +178,9 @@ def _encode_samples() -> Iterator[Sample]:
     yield sample("version-2-strings", "string", words, **text, values_int64s=[1, 2, 3, 4], opset=2)
     classes = {"classes_strings": ["a", "Γ", ""], "default_int64": -5, "default_string": "?"}
     indices = Constants((("int64", (2, 3), (1, 0, -5, 2, -5, -5)),))
-    yield sample("version-1", "string", words, **classes, opset=1, reference=indices)
+    yield sample("version-1", "string", words, **classes, opset=1, shape=0, reference=indices)
     names = Constants((("string", (4,), ("Γ", "?", "a", "?")),))
-    yield sample("version-1-back", "int64", literal(1, 3, 0, -1), **classes, opset=1, reference=names)
+    yield sample("version-1-back", "int64", literal(1, 3, 0, -1), **classes, opset=1, shape=0, reference=names)
     odd = {"keys_int64s": [1, 2, 3], "values_int64s": [1, 2]}
     yield sample("lengths-differ", "int64", x, **odd, refuse="3 keys and 2 values")
     yield sample("no-keys", "int64", x, values_int64s=[1, 2], refuse="no keys")

@@ -11,7 +11,7 @@ import numpy as np
 from conformance.draws import choice, draw, integers, normal
 from conformance.lazy import torch
 from conformance.rules import EXACT, Composite
-from conformance.spec import Operator, Sample, TensorSpec, tensor
+from conformance.spec import Operator, Sample, Shape, TensorSpec, tensor
 
 from .estimators import TRANSFORMS, listed, transformed
 from .features import ML, NUMBERS, real
@@ -254,8 +254,9 @@ def _inputs(whole: bool = False) -> TensorSpec:
     return tensor(9, 4, draw=integers(-3, 3) if whole else normal())
 
 
-def _common(make: Any) -> Iterator[Sample]:
-    """What the two older operators share; ``make(name, x, dtypes, grown's arguments, attributes, fields)``."""
+def _common(make: Any, shapes: list[Shape]) -> Iterator[Sample]:
+    """What the two older operators share; ``make(name, x, dtypes, grown's arguments, attributes, fields)``. ``shapes``: the
+    outputs', for 9 rows: ONNX infers them from version 3 on."""
     yield make("basic", _inputs(), REAL)
     yield make("whole", _inputs(True), NUMBERS, {"whole": True})
     for mode in MODES[:6]:
@@ -278,7 +279,7 @@ def _common(make: Any) -> Iterator[Sample]:
     yield make("one-row", tensor(1, 4), ONE, {"trees": 20})
     yield make("dynamic", _inputs(), ONE, again=((tensor(1, 4),), (tensor(65, 4),)), tags=DYNAMIC)
     yield make("empty", tensor(0, 4), ONE, tags=EMPTY)
-    yield make("version-1", _inputs(), ONE, opset=1)
+    yield make("version-1", _inputs(), ONE, opset=1, shape=shapes)
 
 
 def _doubles(attributes: dict[str, Any], votes: str) -> dict[str, Any]:
@@ -298,15 +299,15 @@ def _regressor_samples() -> Iterator[Sample]:
         name: str,
         x: TensorSpec,
         dtypes: tuple[str, ...],
-        shape: Mapping[str, Any] = {},
+        growth: Mapping[str, Any] = {},
         more: Mapping[str, Any] = {},
         **fields: Any,
     ) -> Sample:
-        nodes, votes = grown(f"regressor/{name}", **shape)
+        nodes, votes = grown(f"regressor/{name}", **growth)
         attributes = {
             **nodes,
             **{f"target_{k}": v for k, v in votes.items()},
-            "n_targets": shape.get("targets", 1),
+            "n_targets": growth.get("targets", 1),
             **more,
         }
         fields.setdefault("opset", 3)
@@ -314,7 +315,7 @@ def _regressor_samples() -> Iterator[Sample]:
             attributes = _doubles(attributes, "target")
         return Sample(name, (x,), attributes, dtypes=dtypes, **fields)
 
-    yield from _common(make)
+    yield from _common(make, [(9, 1)])
     three = {"targets": 3}
     yield make("targets", _inputs(), REAL, three)
     base = {"base_values": [0.5, -1.25, 100.0]}
@@ -345,16 +346,16 @@ def _classifier_samples() -> Iterator[Sample]:
         name: str,
         x: TensorSpec,
         dtypes: tuple[str, ...],
-        shape: Mapping[str, Any] = {},
+        growth: Mapping[str, Any] = {},
         more: Mapping[str, Any] = {},
         **fields: Any,
     ) -> Sample:
         # Shares, as a forest of them has; not ranks: labels are names.
-        shape = {"targets": 3, "weights": (0.01, 0.3), **shape}
-        nodes, votes = grown(f"classifier/{name}", **shape)
-        if shape.get("whole"):
+        growth = {"targets": 3, "weights": (0.01, 0.3), **growth}
+        nodes, votes = grown(f"classifier/{name}", **growth)
+        if growth.get("whole"):
             votes["weights"] = listed(f"classifier/{name}/shares", len(votes["ids"]), low=0.01, high=0.3)
-        labels = [(7 * k + 3) % 11 - 2 for k in range(shape["targets"])]
+        labels = [(7 * k + 3) % 11 - 2 for k in range(growth["targets"])]
         attributes = {**nodes, **{f"class_{k}": v for k, v in votes.items()}, "classlabels_int64s": labels, **more}
         fields.setdefault("opset", 3)
         if fields.pop("doubles", False):
@@ -362,7 +363,7 @@ def _classifier_samples() -> Iterator[Sample]:
         given = {k: v for k, v in attributes.items() if v is not None}
         return Sample(name, (x,), given, outputs=2, dtypes=dtypes, **fields)
 
-    yield from _common(make)
+    yield from _common(make, [(9,), (9, 3)])
     base = {"base_values": [0.5, -0.25, 0.125]}
     yield make("base-values", _inputs(), REAL, {}, base)
     for transform in TRANSFORMS[1:4]:
@@ -394,30 +395,30 @@ def _ensemble_samples() -> Iterator[Sample]:
     def make(
         name: str,
         x: TensorSpec,
-        shape: Mapping[str, Any] = {},
+        growth: Mapping[str, Any] = {},
         more: Mapping[str, Any] = {},
         members: Sequence[float] = (),
         dtypes: tuple[str, ...] = REAL,
         **fields: Any,
     ) -> Iterator[Sample]:
-        nodes, votes = grown(f"ensemble/{name}", **shape)
+        nodes, votes = grown(f"ensemble/{name}", **growth)
         inner = [i for i, mode in enumerate(nodes["nodes_modes"]) if mode != "LEAF"]
         leaves = [i for i, mode in enumerate(nodes["nodes_modes"]) if mode == "LEAF"]
         outer = frozenset(leaves)
         place = {**{i: n for n, i in enumerate(inner)}, **{i: n for n, i in enumerate(leaves)}}
-        size = len(nodes["nodes_modes"]) // shape.get("trees", 3)
+        size = len(nodes["nodes_modes"]) // growth.get("trees", 3)
         targets = more.get("n_targets", 1)
         attributes: dict[str, Any] = {
             "nodes_featureids": [nodes["nodes_featureids"][i] for i in inner],
-            "tree_roots": [place[t * size] for t in range(shape.get("trees", 3))],
-            "leaf_targetids": [i * shape.get("trees", 3) // len(leaves) % targets for i in range(len(leaves))],
+            "tree_roots": [place[t * size] for t in range(growth.get("trees", 3))],
+            "leaf_targetids": [i * growth.get("trees", 3) // len(leaves) % targets for i in range(len(leaves))],
             "n_targets": targets,
         }
         for side in ("true", "false"):
             to = [nodes[f"nodes_{side}nodeids"][i] + i - i % size for i in inner]
             attributes[f"nodes_{side}nodeids"] = [place[i] for i in to]
             attributes[f"nodes_{side}leafs"] = [int(i in outer) for i in to]
-        if shape.get("tracks"):
+        if growth.get("tracks"):
             attributes["nodes_missing_value_tracks_true"] = [
                 nodes["nodes_missing_value_tracks_true"][i] for i in inner
             ]
@@ -440,9 +441,9 @@ def _ensemble_samples() -> Iterator[Sample]:
     gaps = tensor(17, 4, draw=choice(NAN, -2.0, 0.0, 1.0, INF, -INF))
     for mode in ("BRANCH_LEQ", "BRANCH_GTE", "BRANCH_EQ", "BRANCH_NEQ"):
         word = mode.removeprefix("BRANCH_").lower()
-        shape = {"whole": True, "modes": (mode,)}
-        yield from make(f"missing-{word}", gaps, shape, dtypes=ONE, tags=SPECIAL)
-        yield from make(f"missing-tracked-{word}", gaps, {**shape, "tracks": True}, dtypes=ONE, tags=SPECIAL)
+        growth = {"whole": True, "modes": (mode,)}
+        yield from make(f"missing-{word}", gaps, growth, dtypes=ONE, tags=SPECIAL)
+        yield from make(f"missing-tracked-{word}", gaps, {**growth, "tracks": True}, dtypes=ONE, tags=SPECIAL)
     # Sets in the order of the nodes: of one, of several, with zero. Whether a set may be empty is not said.
     sets = (1.0, NAN, -2.0, 0.0, 3.0, NAN, 0.0, NAN, -1.0, NAN, 2.0, -1.0, NAN, 3.0, 1.0, NAN, -3.0, NAN)
     stumps = {"whole": True, "modes": (MODES[MEMBER],), "trees": 7, "depth": 1}
