@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -25,6 +26,16 @@ DONE, BELOW, USAGE, INCOMPLETE = 0, 1, 2, 3
 LANGUAGES = ("en", "zh")
 
 Folder = click.Path(path_type=Path, file_okay=False)
+
+
+class Finite(click.FloatRange):
+    """A number in a range: "nan" and "inf" parse as floats, but are no limits."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a number of this kind.", param, ctx)
+        return number
 
 
 class Incomplete(Exception):
@@ -67,10 +78,8 @@ def _selection(function: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Backend processes at a time."
 )
-@click.option(
-    "--timeout", type=click.FloatRange(0.1), default=60.0, show_default=True, help="Seconds for one case."
-)
-@click.option("--memory", type=click.FloatRange(0.1), metavar="GB", help="Memory limit of one backend process.")
+@click.option("--timeout", type=Finite(0.1), default=60.0, show_default=True, help="Seconds for one case.")
+@click.option("--memory", type=Finite(0.1), metavar="GB", help="Memory limit of one backend process.")
 @click.option("--python", "interpreter", metavar="EXECUTABLE", help="Run the backend in this interpreter.")
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Passed to the backend. Repeatable.")
 @click.option("--waivers", type=click.Path(path_type=Path), help="Known failures (TOML).")
@@ -285,13 +294,13 @@ def verify(folder: Path, key: Path | None) -> None:
 # --- What the commands share -----------------------------------------------------------------------------
 
 
-def pairs(options: Sequence[str]) -> dict[str, str]:
-    """KEY=VALUE texts as a mapping. Raises ``UsageError`` for anything else."""
+def pairs(options: Sequence[str], flag: str = "--option") -> dict[str, str]:
+    """KEY=VALUE texts, given with ``flag``, as a mapping. Raises ``UsageError`` for anything else."""
     pairs = {}
     for option in options:
         key, separator, value = option.partition("=")
         if not separator or not key:
-            raise UsageError(f"--option {option}: KEY=VALUE is meant")
+            raise UsageError(f"{flag} {option}: KEY=VALUE is meant")
         pairs[key] = value
     return pairs
 

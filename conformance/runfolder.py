@@ -32,6 +32,7 @@ __all__ = [
     "PlannedOperator",
     "Result",
     "RunFolder",
+    "parse_result",
     "parse_run",
     "read_run",
 ]
@@ -350,7 +351,8 @@ def _plan(data: Mapping[str, Any], file: Path) -> Plan:
     return plan
 
 
-def _result(data: Mapping[str, Any]) -> Result:
+def parse_result(data: Mapping[str, Any]) -> Result:
+    """A line of results.jsonl. Raises ``KeyError``, ``TypeError`` or ``ValueError`` for one that is none."""
     repeat = _typed(data, "repeat", str, "not-repeated")
     if repeat not in REPEATS:
         raise ValueError(f"'repeat' must be one of {', '.join(REPEATS)}, not {repeat!r}")
@@ -382,7 +384,7 @@ def _results(text: str, plan: Plan, file: Path) -> dict[str, Result]:
         try:
             if not isinstance(data, dict):
                 raise TypeError(f"expected an object, found {type(data).__name__}")
-            result = _result(data)
+            result = parse_result(data)
             if result.case not in plan.cases:
                 raise ValueError(f"case {result.case!r} is not in {PLAN}")
         except (KeyError, TypeError, ValueError) as error:
