@@ -254,7 +254,8 @@ def _sample_text(sample: Sample) -> str:
 
 def _attribute_text(value: Any) -> str:
     if isinstance(value, (onnx.TensorProto, onnx.GraphProto)):
-        return value.SerializeToString(deterministic=True).hex()
+        stored: bytes = value.SerializeToString(deterministic=True)
+        return stored.hex()
     return repr(value)
 
 
@@ -303,14 +304,14 @@ def _model_cases(name: str, selection: Selection, known: dict[str, _Open]) -> tu
 
     nodes = []
     for position, node in enumerate(reference.nodes):
-        entry = catalogue().get((node.domain, node.operator))
+        known_as = catalogue().get((node.domain, node.operator))
         case = admit(
             piece(reference, [position]),
             f"{name}/{node.name}",
             node.operator,
             node.domain,
             Source.MODEL,
-            entry.family if entry else "uncatalogued",
+            known_as.family if known_as else "uncatalogued",
         )
         nodes.append(PlannedNode(node.name, node.operator, case))
     blocks = []

@@ -76,6 +76,8 @@ class Sample:
     ``outputs``: how many outputs are asked for, or for each one whether it is.
     ``dtypes``: the dtypes under test for this sample (None: all of the operator's).
     ``opset``: write the model at this opset rather than at the suite's.
+    ``shape``: of the first output, where ONNX's inference does not find it: the shape itself, or the position of the
+    graph's input that has the same one.
     ``again``: further input sets for the same prepared model; where their shapes differ from ``inputs``, the
     model declares those dimensions symbolic. Initializers are the same in all sets.
     ``exact``: the result is exact in any order of evaluation (small integers), whatever the rule says.
@@ -93,6 +95,7 @@ class Sample:
     outputs: int | tuple[bool, ...] = 1
     dtypes: tuple[str, ...] | None = None
     opset: int | None = None
+    shape: int | tuple[int, ...] | None = None
     again: tuple[tuple[TensorSpec | None, ...], ...] = ()
     exact: bool = False
     refuse: str = ""

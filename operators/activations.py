@@ -179,7 +179,8 @@ def activation(
         if bfloat16_since > 21 and opset is None:
             yield Sample("bfloat16", (tensor(3, 5, 7, draw=draw),), dtypes=("bfloat16",), opset=bfloat16_since)
 
-    return s.only(series(), **({} if opset is None else {"opset": opset}))
+    fields: dict[str, Any] = {} if opset is None else {"opset": opset}
+    return s.only(series(), **fields)
 
 
 def slopes() -> Iterator[Sample]:

@@ -91,6 +91,7 @@ def _conv_samples() -> Iterator[Sample]:
     yield sample("wide", (1, 456, 6, 7), (32, 456, 3, 3), tags=LARGE, dtypes=("float32", "float16", "bfloat16"))
     inputs = tensor(*image), tensor(*kernel), tensor(5)
     yield Sample("weight-at-run-time", inputs, {"pads": [1, 1, 1, 1]}, dtypes=FEW)
+    whole: tuple[TensorSpec, ...]
     whole = tensor(1, 8, 13, 13, draw=WHOLE), weight(9, 8, 3, 3, draw=WHOLE), weight(9, draw=WHOLE)
     yield Sample("exact-integers", whole, {"pads": [1, 1, 1, 1]}, dtypes=FEW, exact=True)
     whole = tensor(2, 6, 13, 13, draw=WHOLE), weight(6, 1, 3, 3, draw=WHOLE)
@@ -153,7 +154,8 @@ def conv_transpose(
             begin = end = 0
         around += [-begin, more[axis] - end]
     # On the CPU, torch adds up the transposed product in the format of its operands.
-    x, w, b = (t if t is None or t.device.type != "cpu" else wide(t) for t in (x, w, b))
+    if x.device.type == "cpu":
+        x, w, b = wide(x), wide(w), None if b is None else wide(b)
     beyond = any(n > 0 for n in around)  # where no tap reaches, there is the bias alone
     y = transpose(x, w, None if beyond else b, steps, 0, 0, group, gaps)
     y = F.pad(y, around) if any(around) else y
@@ -182,7 +184,7 @@ def _conv_transpose_samples() -> Iterator[Sample]:
     yield sample("output-padding-beyond-kernel", image, (3, 4, 2, 2), 4, strides=[3, 3], output_padding=[2, 1])
     yield sample("output-shape", image, kernel, strides=[2, 2], output_shape=[10, 14])
     yield sample("output-shape-odd-total", image, (3, 4, 4, 4), strides=[2, 2], output_shape=[11, 13])
-    upper = {"output_shape": [11, 13], "auto_pad": "SAME_UPPER"}
+    upper: dict[str, Any] = {"output_shape": [11, 13], "auto_pad": "SAME_UPPER"}
     yield sample("output-shape-same-upper", image, (3, 4, 4, 4), strides=[2, 2], **upper)
     for mode in ("SAME_UPPER", "SAME_LOWER", "VALID"):
         name = f"auto-pad-{mode.lower().replace('_', '-')}"
@@ -359,7 +361,7 @@ def col2im(
     n = input.shape[0]
     columns = input.reshape(n, -1, place.numel())
     canvas = columns.new_zeros(n, columns.shape[1], math.prod(sizes))
-    y = canvas.index_add(-1, place.flatten(), columns).unflatten(-1, sizes)
+    y = torch.unflatten(canvas.index_add(-1, place.flatten(), columns), -1, sizes)
     for axis, (f, size) in enumerate(zip(frames, image, strict=True)):
         y = y.narrow(2 + axis, f.begin, size)
     return y
