@@ -333,14 +333,13 @@ def _check_waivers(path: Path) -> None:
 
 
 def _grade(folder: Path) -> Certificate:
+    from .files import write_whole
     from .grade import grade as grade_run
     from .runfolder import read_run
 
     certificate = grade_run(read_run(folder))
     text = json.dumps(certificate.as_json(), indent=1) + "\n"  # ASCII: a backend's name may not be valid Unicode
-    part = folder / "certificate.part"
-    part.write_text(text, encoding="utf-8")
-    part.replace(folder / "certificate.json")
+    write_whole(folder / "certificate.json", text)
     return certificate
 
 

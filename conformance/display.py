@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,8 +14,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from .certificate import Certificate, percent
-from .run import Tally
 from .spec import Verdict
+
+if TYPE_CHECKING:
+    from .run import Tally
 
 __all__ = ["print_certificate", "print_table", "progress"]
 

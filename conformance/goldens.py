@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from .dtypes import dtype_of, lookup
+from .files import naming
 from .numerics import Expected
 from .rules import Rule
 from .spec import Case, Source
@@ -102,8 +103,10 @@ class GoldenCache:
                 for chunk in _encode(golden):
                     file.write(chunk)
             Path(name).replace(path)
-        except BaseException:
+        except BaseException as error:
             Path(name).unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise naming(path, error) from None
             raise
 
 

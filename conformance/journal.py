@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from .errors import UsageError
+from .files import write_whole
 
 __all__ = ["Journal"]
 
@@ -133,10 +134,8 @@ def _lock(descriptor: int, folder: Path) -> None:
 
 
 def _write_identity(folder: Path, identity: Mapping[str, Any]) -> None:
-    part = folder / f".{IDENTITY}.part"
     try:
-        part.write_text(json.dumps(identity, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        part.replace(folder / IDENTITY)
+        write_whole(folder / IDENTITY, json.dumps(identity, indent=1, sort_keys=True) + "\n")
     except OSError as error:
         raise UsageError(f"cannot write to {folder}: {error.strerror}") from None
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from .casework import Casework, Ready
 from .errors import UsageError
+from .files import write_whole
 from .journal import Journal
 from .judge import Judgement, combine, judge
 from .plan import Plan
@@ -353,11 +354,4 @@ def _now() -> str:
 
 
 def _write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Write whole or not at all."""
-    part = path.with_suffix(".part")
-    try:
-        part.write_text(json.dumps(data, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    write_whole(path, json.dumps(data, ensure_ascii=False, indent=1) + "\n")

@@ -48,7 +48,7 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True)
 class PlannedCase:
     """An entry of the plan. ``also``: the dtypes besides ``dtype`` that it uses. ``occurrences``: the positions in
-    each model's node list where the case stands."""
+    each model's node list where the case stands. ``digest``: of the case's content; "" where the plan has none."""
 
     case: str
     operator: str
@@ -61,6 +61,7 @@ class PlannedCase:
     also: frozenset[str] = frozenset()
     tags: frozenset[str] = frozenset()
     occurrences: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +281,7 @@ def _case(data: Mapping[str, Any]) -> PlannedCase:
         also=frozenset(_texts(data, "also")),
         tags=frozenset(_texts(data, "tags")),
         occurrences=MappingProxyType({m: tuple(int(i) for i in at) for m, at in occurrences.items()}),
+        digest=_typed(data, "digest", str, ""),
     )
 
 

@@ -9,6 +9,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from .files import naming
+
 __all__ = ["Scratch"]
 
 _PREFIX = "conformance-scratch-"
@@ -49,7 +51,7 @@ class Scratch:
             except OSError as error:
                 path.unlink(missing_ok=True)
                 if error.errno != errno.ENOSPC or folder == self.disk:
-                    raise
+                    raise naming(path, error) from None
         raise ValueError("closed")
 
     def close(self) -> None:
