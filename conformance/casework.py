@@ -166,13 +166,17 @@ class Casework:
 
     def _require_oracle(self, case: Case) -> None:
         if self._published_only:
-            raise UsageError(f"no published golden for {case.id}: the folder is of another suite version or seed")
+            raise UsageError(
+                f"no published golden for {case.id} in {self._cache_folder}: the folder is of another suite version "
+                "or seed, or of a run without this case"
+            )
         try:
             import torch
         except ImportError:
             raise UsageError(
                 f"no golden for {case.id} in {self._cache_folder}, and computing it needs torch: "
-                "pip install 'conformance[oracle]', or name a folder of published goldens with --goldens"
+                "pip install 'conformance[oracle]', or name a folder of published goldens (run --goldens, or "
+                "CONFORMANCE_CACHE)"
             ) from None
         assert torch
 

@@ -169,7 +169,7 @@ def _propagate(
     key: str,
     samples: int | None = None,
 ) -> None:
-    """σ of the composites among the outputs, by disturbed runs of the definition."""
+    """σ of the outputs that rounding touches, by disturbed runs of the definition."""
     from .montecarlo import spread
 
     if samples is None:
@@ -178,7 +178,9 @@ def _propagate(
     order = sorted(found)
     spreads = spread(run, dtype, samples, key, [found[i].value for i in order])
     for i, sigma in zip(order, spreads, strict=True):
-        if isinstance(found[i].rule, Composite):
+        # An integer that came out otherwise in a disturbed run (a tie of a quantisation, the index of the larger of
+        # two near-equals) is rounding's to decide, too.
+        if isinstance(found[i].rule, Composite) or np.isinf(sigma).any():
             found[i] = replace(found[i], spread=sigma)
 
 

@@ -35,6 +35,8 @@ SUITES = ("smoke", "standard", "full")
 # The smoke suite: the first samples of every operator, and models small enough for a minute on a laptop.
 SMOKE_SAMPLES = 2
 SMOKE_MODELS = ("mobilenet-v2",)
+# The families whose operators a grade counts as quantised: scaling, and products of what was scaled.
+QUANTISED = ("quantisation", "quantised")
 _RULE_NAMES = {
     Exact: "exact",
     Rounded: "rounded",
@@ -170,7 +172,7 @@ def _operators_json(cases: Iterable[Case]) -> list[dict[str, Any]]:
                 "common": not domain and name in sets["common"],
                 "weight": 0.0 if domain else weights.get(name, 0.0),
                 "required_dtypes": sorted(dtypes),
-                "quantised": operator is not None and operator.family == "quantisation",
+                "quantised": operator is not None and operator.family in QUANTISED,
                 "extension": domain not in ("", "ai.onnx.ml"),
             }
         )
@@ -380,7 +382,9 @@ def build_plan(selection: Selection) -> Plan:
     model_plans, more = _models(selection)
     cases += more
     if not cases:
-        raise UsageError("the selection leaves no case: loosen --operator, --model or --dtype")
+        newer = [n for n in selection.operators if schema_of(n, selection.opset, "") is None]
+        hint = f"; {', '.join(newer)} came after opset {selection.opset}, try --opset {newest}" if newer else ""
+        raise UsageError(f"the selection leaves no case: loosen --operator, --model or --dtype{hint}")
     return Plan(selection, tuple(cases), tuple(model_plans))
 
 

@@ -40,7 +40,8 @@ def leaky_relu(x: Tensor, alpha: float = 0.01) -> Tensor:
 
 
 def prelu(x: Tensor, slope: Tensor) -> Tensor:
-    """slope·x below zero, x from there on; the slope broadcasts to x's shape."""
+    """slope·x below zero, x from there on. Raises ``RuntimeError`` where the slope does not broadcast to x's shape."""
+    slope = slope.broadcast_to(x.shape)
     return torch.where(x < 0, x * slope, x)
 
 

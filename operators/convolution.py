@@ -23,6 +23,11 @@ WHOLE = integers(-4, 4)
 RARE = choice(NAN, INF, -INF, *(0.25 * i for i in range(-20, 21) if i))
 
 
+def _check_kernel(w: torch.Tensor, kernel_shape: Sequence[int] | None) -> None:
+    if kernel_shape is not None and list(kernel_shape) != list(w.shape[2:]):
+        raise ValueError(f"kernel_shape is {list(kernel_shape)}, but the weight's is {list(w.shape[2:])}")
+
+
 def conv(
     x: torch.Tensor,
     w: torch.Tensor,
@@ -35,7 +40,10 @@ def conv(
     pads: Sequence[int] | None = None,
     strides: Sequence[int] | None = None,
 ) -> torch.Tensor:
-    """(N, C, D1, …) with (M, C/group, K1, …): cross-correlation over one to three spatial axes (Conv-22)."""
+    """(N, C, D1, …) with (M, C/group, K1, …): cross-correlation over one to three spatial axes (Conv-22).
+
+    Raises ``ValueError`` where ``kernel_shape`` is not the weight's."""
+    _check_kernel(w, kernel_shape)
     frames = frame(x.shape[2:], w.shape[2:], auto_pad=auto_pad, pads=pads, strides=strides, dilations=dilations)
     convolve = (F.conv1d, F.conv2d, F.conv3d)[len(frames) - 1]
     steps, gaps = [f.stride for f in frames], [f.dilation for f in frames]
@@ -136,7 +144,10 @@ def conv_transpose(
     pads: Sequence[int] | None = None,
     strides: Sequence[int] | None = None,
 ) -> torch.Tensor:
-    """(N, C, D1, …) with (C, M/group, K1, …): the adjoint of Conv, cropped by ``pads`` (ConvTranspose-22)."""
+    """(N, C, D1, …) with (C, M/group, K1, …): the adjoint of Conv, cropped by ``pads`` (ConvTranspose-22).
+
+    Raises ``ValueError`` where ``kernel_shape`` is not the weight's."""
+    _check_kernel(w, kernel_shape)
     rank, dtype = x.dim() - 2, x.dtype
     steps, gaps = spread(strides, rank, 1), spread(dilations, rank, 1)
     more, given = spread(output_padding, rank, 0), spread(pads, 2 * rank, 0)
@@ -251,7 +262,10 @@ def deform_conv(
     pads: Sequence[int] | None = None,
     strides: Sequence[int] | None = None,
 ) -> torch.Tensor:
-    """Conv whose taps are moved by ``offset`` (N, G·KH·KW·2, OH, OW) and weighted by ``mask`` (DeformConv-22)."""
+    """Conv whose taps are moved by ``offset`` (N, G·KH·KW·2, OH, OW) and weighted by ``mask`` (DeformConv-22).
+
+    Raises ``ValueError`` where ``kernel_shape`` is not the weight's."""
+    _check_kernel(w, kernel_shape)
     n, channels = x.shape[:2]
     frames = frame(x.shape[2:], w.shape[2:], pads=pads, strides=strides, dilations=dilations)
     taps = math.prod(f.kernel for f in frames)

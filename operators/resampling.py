@@ -128,7 +128,11 @@ def resize(
     mode: str = "nearest",
     nearest_mode: str = "round_prefer_floor",
 ) -> torch.Tensor:
-    """Each axis resampled in turn by nearest, linear or cubic interpolation (Resize-11 to -19)."""
+    """Each axis resampled in turn by nearest, linear or cubic interpolation (Resize-11 to -19).
+
+    Raises ``ValueError`` for any other mode."""
+    if mode not in ("nearest", "linear", "cubic"):
+        raise ValueError(f"mode {mode!r}")
     chosen = [a % x.dim() for a in axes] if axes is not None else list(range(x.dim()))
     lengths, factors = _sizes(x.shape, chosen, _numbers(scales), _numbers(sizes), keep_aspect_ratio_policy)
     region = _numbers(roi) if coordinate_transformation_mode == "tf_crop_and_resize" else None
