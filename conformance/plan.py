@@ -383,7 +383,11 @@ def build_plan(selection: Selection) -> Plan:
     cases += more
     if not cases:
         newer = [n for n in selection.operators if schema_of(n, selection.opset, "") is None]
-        hint = f"; {', '.join(newer)} came after opset {selection.opset}, try --opset {newest}" if newer else ""
+        hint = (
+            f"; {', '.join(newer)} came after opset {selection.opset}, try --opset {onnx.defs.onnx_opset_version()}"
+            if newer
+            else ""
+        )
         raise UsageError(f"the selection leaves no case: loosen --operator, --model or --dtype{hint}")
     return Plan(selection, tuple(cases), tuple(model_plans))
 
