@@ -48,6 +48,7 @@ def cli() -> None:
     """Operator-level conformance and certification for AI backends.
 
     A BACKEND is a built-in name (see `conformance list backends`), package.module:Class or path/to/file.py[:Class].
+
     Exit status: 0 done, 1 below the required tier, 2 wrong usage, 3 incomplete.
     """
 
@@ -56,7 +57,11 @@ def _selection(function: Callable[..., None]) -> Callable[..., None]:
     """The options that say what of the suite is wanted."""
     options = (
         click.option(
-            "--suite", type=click.Choice(["smoke", "standard", "full"]), default="standard", show_default=True
+            "--suite",
+            type=click.Choice(["smoke", "standard", "full"]),
+            default="standard",
+            show_default=True,
+            help="smoke: two samples of every operator, and no certificate.",
         ),
         click.option(
             "--operator", "operators", multiple=True, metavar="NAME", help="Only this operator. Repeatable."
@@ -71,7 +76,7 @@ def _selection(function: Callable[..., None]) -> Callable[..., None]:
     return function
 
 
-@cli.command()
+@cli.command(short_help="Run the suite against BACKEND, grade it, write the report.")
 @click.argument("backend")
 @click.option("-o", "--output", type=Folder, help="The run folder.  [default: runs/NAME, numbered]")
 @_selection
@@ -157,7 +162,7 @@ def grade(folder: Path) -> None:
         raise Incomplete("the certificate is incomplete")
 
 
-@cli.command()
+@cli.command(short_help="Write the HTML report of a run folder again.")
 @click.argument("folder", type=Folder)
 @click.option("--language", type=click.Choice(LANGUAGES), default="en", show_default=True)
 def report(folder: Path, language: str) -> None:
@@ -166,7 +171,7 @@ def report(folder: Path, language: str) -> None:
     click.echo(folder / "report" / "index.html")
 
 
-@cli.command()
+@cli.command(short_help="Build a compatibility matrix, a static site.")
 @click.argument("folders", nargs=-1, required=True, type=Folder)
 @click.option("-o", "--output", type=Folder, required=True, help="The folder of the site.")
 @click.option("--language", type=click.Choice(LANGUAGES), default="en", show_default=True)
@@ -191,7 +196,7 @@ def diff(old: Path, new: Path) -> None:
         sys.exit(BELOW)
 
 
-@cli.command()
+@cli.command(short_help="Write one case as an ONNX test-data folder and a script.")
 @click.argument("folder", type=Folder)
 @click.argument("case")
 @click.option("-o", "--output", type=Folder, required=True, help="A new folder.")
@@ -226,10 +231,10 @@ def list_(
         from .models import manifest
 
         rows = [
-            (m.name, m.domain, str(m.nodes), str(m.operators), f"{m.parameters / 1e6:.1f} M", f"opset {m.opset}")
+            (m.name, m.domain, str(m.nodes), str(m.operators), f"{m.parameters / 1e6:.1f} M", str(m.opset))
             for m in manifest().values()
         ]
-        _table(("model", "domain", "nodes", "operators", "parameters", "opset"), rows)
+        _table(("model", "domain", "nodes", "operators", "params", "opset"), rows)
         return
     from .plan import Selection
 
@@ -278,7 +283,7 @@ def sign(folder: Path, key: Path) -> None:
     click.echo(sign_folder(folder, key))
 
 
-@cli.command()
+@cli.command(short_help="Check a run folder against its signature and its grade.")
 @click.argument("folder", type=Folder)
 @click.option("--key", type=click.Path(path_type=Path), help="The signer's public key (PEM).")
 def verify(folder: Path, key: Path | None) -> None:

@@ -17,7 +17,7 @@ from ..runfolder import read_run
 from .distribution import HEIGHT, TICKS, WIDTH
 from .language import Language, load_language
 from .payload import as_script, columns
-from .tally import SEVERITY, SYMBOLS, figure
+from .tally import SEVERITY, SYMBOLS, figure, weighted
 from .viewmodel import Page, page
 from .visible import clip, visible
 
@@ -73,6 +73,7 @@ def environment() -> Environment:
         figure=figure,
         grouped=grouped,
         exact_percent=exact_percent,
+        weighted=weighted,
         clip=clip,
     )
     return env
