@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..certificate import TIERS, percent
+from ..files import write_whole
 from ..grade import grade
 from ..runfolder import read_run
 from .distribution import HEIGHT, TICKS, WIDTH
@@ -124,5 +125,4 @@ def write_report(folder: Path, language: str = "en") -> Path:
     text = render_report(page(run, grade(run)), spoken)
     target = Path(folder) / "report" / "index.html"
     target.parent.mkdir(exist_ok=True)
-    target.write_text(text, encoding="utf-8")
-    return target
+    return write_whole(target, text)
