@@ -91,9 +91,11 @@ _ROUNDED: dict[str, tuple[float, float, float]] = {
 }
 
 
-# Of these, IEEE 754's own: they round correctly, so a whole number that the format holds comes out exact. An index
-# that is computed in floats (a floor and an offset) stays an index.
+# Of these, IEEE 754's own: they round correctly, so a number that the format holds comes out exact. It is asked of
+# whole numbers and simple fractions: an index that is computed in floats (a floor, an offset, the middle between two
+# pixels) stays an index.
 _CORRECT = _words("add sub rsub mul")
+_FRACTION = 16.0
 
 
 class UnknownOperationError(ValueError):
@@ -193,7 +195,7 @@ class _Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
         self._u = kind.u
         self._accumulator = lookup(kind.accumulator).u
         self._narrow = kind.p < lookup("float32").p
-        self._whole = 2.0 ** (kind.p + 1)
+        self._held = 2.0 ** (kind.p + 1)  # whole numbers up to here are in the format
         # Where subnormals are common their rounding is absolute: half of 2u times the smallest normal number.
         self._smallest = kind.smallest if kind.smallest > 1e-30 else 0.0
         self._key = key
@@ -245,7 +247,7 @@ class _Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
     def _disturb(
         self, result: torch.Tensor, relative: float, scale: float, noise: torch.Tensor | None, *, correct: bool
     ) -> None:
-        """Round ``result`` at random, in place. ``correct``: but not where it is a whole number of the format."""
+        """Round ``result`` at random, in place. ``correct``: but not where it is a simple number of the format."""
         if result.is_complex():
             # A component's error is relative to the modulus.
             size = torch.view_as_real(result).square().sum(-1, keepdim=True).sqrt_() * relative
@@ -263,7 +265,8 @@ class _Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
         if noise is not None:
             drawn.add_(self._signs(result).mul_(noise))
         if correct:
-            drawn.masked_fill_((result.frac() == 0) & (result.abs() <= self._whole), 0.0)
+            parts = result * _FRACTION
+            drawn.masked_fill_((parts.frac() == 0) & (parts.abs() <= self._held), 0.0)
         if not math.isfinite(drawn.sum().item()):  # an infinite or undefined result stays as it is
             drawn.masked_fill_(~torch.isfinite(drawn), 0.0)
         result.add_(drawn)
