@@ -217,7 +217,8 @@ def _declined(case: Case, supports: Mapping[str, Any]) -> str:
     if dtypes is not None and case.dtype not in dtypes:
         return "declared: the backend does not list this dtype"
     opset = supports.get("opset")
-    if isinstance(opset, (list, tuple)) and len(opset) == 2 and not opset[0] <= case.opset <= opset[1]:
+    ranged = isinstance(opset, (list, tuple)) and len(opset) == 2 and not case.domain  # of the default domain
+    if ranged and not opset[0] <= case.opset <= opset[1]:
         return f"declared: opset {case.opset} is outside the backend's {opset[0]} to {opset[1]}"
     return ""
 
