@@ -229,8 +229,7 @@ def _dynamic(scope: Scope) -> Iterator[Criterion]:
     facts = scope.facts
     listed = [o for o in facts.operators if o.core or o.common]
     cases = {
-        o.key: [c for c in facts.cases.get(o.key, ()) if "dynamic" in c.tags and scope.asks(o.key, c.dtype)]
-        for o in listed
+        o.key: [c for c in facts.cases.get(o.key, ()) if "dynamic" in c.tags and scope.asks(c)] for o in listed
     }
     able = sum(bool(cases[o.key]) for o in listed)
     good = {o.key for o in listed if facts.all_pass(cases[o.key])}
@@ -266,7 +265,7 @@ def _special(scope: Scope) -> Iterator[Criterion]:
         for operator in scope.facts.operators
         if scope.tier != 2 or operator.core or operator.common
         for case in scope.facts.cases.get(operator.key, ())
-        if case.tags & {"special", "empty"} and scope.asks(operator.key, case.dtype)
+        if case.tags & {"special", "empty"} and scope.asks(case)
     ]
     failing = [case.case for case in cases if case.case not in scope.facts.passed]
     reported = scope.tier == 1

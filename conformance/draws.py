@@ -107,7 +107,8 @@ def _raw(key: str, count: int) -> np.ndarray:
 
 def _unit(key: str, count: int) -> np.ndarray:
     """float64 in [0, 1), 53 bits each."""
-    return (_raw(key, count) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    places: np.ndarray = (_raw(key, count) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return places
 
 
 _HALVES = np.uint64(0x0000FFFF0000FFFF)
@@ -141,7 +142,8 @@ def _auto(key: str, count: int, dtype: str) -> np.ndarray:
     if kind == "bool":
         return _whole(key, count, 0, 1)
     if kind == "string":
-        return np.array(["alpha", "beta", "", "Γ delta", "x"], dtype=object)[_whole(key, count, 0, 4)]
+        words = np.array(["alpha", "beta", "", "Γ delta", "x"], dtype=object)
+        return words.take(_whole(key, count, 0, 4))
     return _whole(key, count, 0 if kind == "uint" else -8, 7 if dtype.endswith("int4") else 8)
 
 

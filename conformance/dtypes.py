@@ -63,7 +63,7 @@ class DType:
 
 
 def _float(name: str, onnx: int, scalar: Any, accumulator: str = "float32") -> DType:
-    info = ml_dtypes.finfo(scalar)
+    info = ml_dtypes.finfo(scalar)  # type: ignore[no-untyped-call]  # ml_dtypes leaves it untyped
     return DType(
         name,
         onnx,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -58,7 +59,7 @@ def _write(ready: Ready, output: Path) -> None:
         shutil.copyfile(beside, output / beside.name)
     names = [o.name for o in onnx.load(str(ready.model), load_external_data=False).graph.output]
     inputs = [i.name for i in onnx.load(str(ready.model), load_external_data=False).graph.input]
-    bounds: dict[str, np.ndarray] = {}
+    bounds: dict[str, Any] = {}  # arrays; savez_compressed has a flag among its keywords
     for k, feed in enumerate(ready.feeds):
         data = output / f"test_data_set_{k}"
         data.mkdir()

@@ -71,7 +71,7 @@ def facts_of(run: RunFolder, waived: frozenset[str]) -> Facts:
             key = ("", node.operator) if planned is None else (planned.domain, planned.operator)
             weights[key] = weights.get(key, Fraction(0)) + Fraction(1, len(model.nodes) * len(counted))
             if planned is not None:
-                pairs.add((key, planned.dtype))
+                pairs.update((key, dtype) for dtype in (planned.dtype, *planned.also))
     passed = frozenset(case for case, result in run.results.items() if result.passed)
     return Facts(
         run=run,
@@ -108,9 +108,9 @@ class Scope:
     trusted: frozenset[Key]
     cases: tuple[PlannedCase, ...]
 
-    def asks(self, key: Key, dtype: str) -> bool:
-        """Whether the tier asks for this operator in this dtype."""
-        return _asks(self.facts, self.tier, self.floats, key, dtype)
+    def asks(self, case: PlannedCase) -> bool:
+        """Whether the tier asks for this operator in the case's dtypes."""
+        return _asks_for(self.facts, self.tier, self.floats, case)
 
 
 def scope_of(facts: Facts, tier: int, floats: tuple[str, ...]) -> Scope:
@@ -121,7 +121,7 @@ def scope_of(facts: Facts, tier: int, floats: tuple[str, ...]) -> Scope:
     for operator in facts.operators:
         key, cases = operator.key, facts.cases.get(operator.key, ())
         demanding = tier == 3 or (tier == 2 and (operator.core or operator.common))
-        asked = [case for case in cases if _asks(facts, tier, floats, key, case.dtype)]
+        asked = [case for case in cases if _asks_for(facts, tier, floats, case)]
         required[key] = tuple(case for case in asked if demanding or not case.tags & _DEMANDING)
         # A dtype that the plan requires and has no case for cannot have passed.
         there = {case.dtype for case in cases}
@@ -136,6 +136,13 @@ def _asks(facts: Facts, tier: int, floats: tuple[str, ...], key: Key, dtype: str
     if is_float(dtype):
         return dtype in floats
     return tier == 3 or (key, dtype) in facts.pairs or (tier == 2 and dtype in _WHOLE_NUMBERS)
+
+
+def _asks_for(facts: Facts, tier: int, floats: tuple[str, ...], case: PlannedCase) -> bool:
+    """Whether a tier asks for every dtype of a case. No tier is without the types of shapes and conditions."""
+    key = (case.domain, case.operator)
+    others = case.also - {"int64", "bool"}
+    return all(_asks(facts, tier, floats, key, dtype) for dtype in (case.dtype, *others))
 
 
 def _cases(facts: Facts, tier: int, required: Iterable[str]) -> tuple[PlannedCase, ...]:

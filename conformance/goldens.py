@@ -11,7 +11,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -176,9 +176,7 @@ def _decode(blob: Any, rules: Sequence[Rule]) -> Golden:
         outputs = []
         for rule, parts in zip(rules, described["outputs"], strict=True):
             value = arrays[parts["value"]]
-            expected = Expected(parts["dtype"], rule, value)
-            outputs.append(
-                replace(expected, **{p: get(parts[p], value) for p in _PARTS[1:] if parts[p] is not None})
-            )
+            known: dict[str, Any] = {p: get(parts[p], value) for p in _PARTS[1:] if parts[p] is not None}
+            outputs.append(Expected(parts["dtype"], rule, value, **known))
         sets.append(tuple(outputs))
     return Golden(tuple(feeds), tuple(sets))

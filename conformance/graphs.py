@@ -16,11 +16,13 @@ from .dtypes import BOOL, FLOATS, INTEGERS, dtype_of, lookup
 from .spec import Operator, Sample, TensorSpec
 
 __all__ = [
+    "TYPE_ATTRIBUTES",
     "Content",
     "Node",
     "attributes_of",
     "build",
     "dtypes_of",
+    "has_choice",
     "nodes_of",
     "proto_of",
     "schema_of",
@@ -70,6 +72,10 @@ def _type_name(text: str) -> str:
     return _TYPE_NAMES.get(inner, inner)
 
 
+# Attributes that name an element type.
+TYPE_ATTRIBUTES = frozenset({"to", "dtype", "output_dtype", "output_datatype"})
+
+
 @functools.cache
 def _allowed(operator: str, opset: int, domain: str, variable: str | None) -> tuple[str, ...]:
     schema = schema_of(operator, opset, domain)
@@ -80,6 +86,13 @@ def _allowed(operator: str, opset: int, domain: str, variable: str | None) -> tu
         if constraint.type_param_str == variable:
             return tuple(_type_name(t) for t in constraint.allowed_type_strs)
     return (_type_name(variable),)
+
+
+def has_choice(operator: Operator, position: int, opset: int) -> bool:
+    """Whether the schema allows more than one dtype for the input at this position."""
+    schema = schema_of(operator.name, opset, operator.domain)
+    formal = schema.inputs[min(position, len(schema.inputs) - 1)]
+    return len(_allowed(operator.name, opset, operator.domain, formal.type_str)) > 1
 
 
 def dtypes_of(operator: Operator, sample: Sample, opset: int) -> tuple[str, ...]:
@@ -96,7 +109,8 @@ def to_tensor_proto(array: np.ndarray, name: str) -> TensorProto:
     """An initializer with raw bytes (strings as string data)."""
     dtype = lookup(dtype_of(array))
     if dtype.kind == "string":
-        return helper.make_tensor(name, dtype.onnx, array.shape, [str(s).encode() for s in array.flat])
+        items = [str(s).encode() for s in array.flat]
+        return TensorProto(name=name, data_type=dtype.onnx, dims=array.shape, string_data=items)
     if dtype.name in ("int4", "uint4"):
         return onnx.numpy_helper.from_array(array, name)
     proto = TensorProto(name=name, data_type=dtype.onnx, dims=array.shape)
@@ -176,16 +190,17 @@ def build(operator: Operator, sample: Sample, dtype: str, opset: int, key: str) 
         initializers,
     )
     model = _model(graph, opset, operator.domain)
-    _declare_outputs(model, dtype, strict=not sample.refuse)
     sets = (sample.inputs, *sample.again)
     feeds = []
-    for k, specs in enumerate(sets):
+    for number, specs in enumerate(sets):
         feed = {}
         for name, position in feed_names:
             spec = specs[position]
             assert spec is not None, f"{operator.name}/{sample.name}: an input set leaves out {name}"
-            feed[name] = _values(spec, dtype, f"{key}/{name}" if k == 0 else f"{key}/{name}/{k}")
+            feed[name] = _values(spec, dtype, f"{key}/{name}" if number == 0 else f"{key}/{name}/{number}")
         feeds.append(feed)
+    _declare_outputs(model, dtype, strict=not sample.refuse)
+    _declare_shape(model, sample.shape)
     return Content(model, tuple(feeds))
 
 
@@ -225,6 +240,15 @@ def _declare_outputs(model: onnx.ModelProto, dtype: str, *, strict: bool) -> Non
             mine.type.CopyFrom(found.type)
         else:
             mine.CopyFrom(helper.make_tensor_value_info(mine.name, lookup(dtype).onnx, None))
+
+
+def _declare_shape(model: onnx.ModelProto, shape: int | tuple[int, ...] | None) -> None:
+    """Give the first output the shape that inference does not find: a valid graph declares one."""
+    declared = model.graph.output[0].type.tensor_type.shape
+    if isinstance(shape, int):
+        declared.CopyFrom(model.graph.input[shape].type.tensor_type.shape)
+    elif shape is not None:
+        declared.CopyFrom(helper.make_tensor_type_proto(TensorProto.FLOAT, shape).tensor_type.shape)
 
 
 def value_types(graph: onnx.GraphProto) -> dict[str, tuple[str, tuple[int, ...] | None]]:
@@ -302,4 +326,5 @@ def nodes_of(model: onnx.ModelProto) -> list[Node]:
 
 def proto_of(model: onnx.ModelProto, index: int) -> onnx.NodeProto:
     """The node at a position, as stored."""
-    return model.graph.node[index]
+    node: onnx.NodeProto = model.graph.node[index]
+    return node

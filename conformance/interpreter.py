@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 
 from .dtypes import from_onnx, lookup, numpy_to_torch, torch_dtype, torch_to_numpy
-from .graphs import Node
+from .graphs import TYPE_ATTRIBUTES, Node
 from .operators import catalogue
 from .spec import Operator
 
@@ -81,7 +81,7 @@ def _widened_name(dtype: str, wide: str) -> str:
 def _attribute(name: str, value: Any, device: torch.device | str, *, widen: bool, wide: str) -> Any:
     if isinstance(value, onnx.TensorProto):
         return to_tensor(onnx.numpy_helper.to_array(value), widen=widen, wide=wide).to(device)
-    if widen and name in ("to", "dtype", "output_dtype") and isinstance(value, int) and value:
+    if widen and name in TYPE_ATTRIBUTES and isinstance(value, int) and value:
         return lookup(_widened_name(from_onnx(value).name, wide)).onnx
     return value
 

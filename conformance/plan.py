@@ -15,7 +15,7 @@ from ._version import __version__
 from .cuts import Piece, Reference, blocks_of, identity, open_model, piece
 from .dtypes import lookup
 from .errors import UsageError
-from .graphs import dtypes_of, schema_of
+from .graphs import TYPE_ATTRIBUTES, dtypes_of, has_choice, lookup_name, schema_of
 from .operators import catalogue
 from .rules import Accumulation, Composite, Elementary, Exact, OrderFree, Random, Requantised, Rounded
 from .spec import Case, Operator, Sample, Source
@@ -33,7 +33,7 @@ __all__ = [
 SUITES = ("smoke", "standard", "full")
 # The smoke suite: the first samples of every operator, and models small enough for a minute on a laptop.
 SMOKE_SAMPLES = 2
-SMOKE_MODELS = ("mobilenet_v2",)
+SMOKE_MODELS = ("mobilenet-v2",)
 _RULE_NAMES = {
     Exact: "exact",
     Rounded: "rounded",
@@ -139,6 +139,7 @@ def _case_json(case: Case) -> dict[str, Any]:
         "domain": case.domain,
         "opset": case.opset,
         "dtype": case.dtype,
+        "also": sorted(case.also),
         "source": str(case.source),
         "family": case.family,
         "model": case.model,
@@ -201,6 +202,7 @@ def _operator_cases(operator: Operator, selection: Selection) -> Iterable[Case]:
             break
         kept += 1
         content = _sample_text(sample)
+        chosen = _chosen(operator, sample, opset)
         for dtype in dtypes_of(operator, sample, opset):
             if selection.dtypes and dtype not in selection.dtypes:
                 continue
@@ -215,11 +217,31 @@ def _operator_cases(operator: Operator, selection: Selection) -> Iterable[Case]:
                 source=Source.OPERATOR,
                 family=operator.family,
                 digest=hashlib.blake2b(text.encode(), digest_size=16).hexdigest(),
+                also=chosen - {dtype},
                 index=index,
                 tags=sample.tags
                 | ({"refuse"} if sample.refuse else set())
                 | ({"dynamic"} if sample.again else set()),
             )
+
+
+def _chosen(operator: Operator, sample: Sample, opset: int) -> frozenset[str]:
+    """The dtypes that a sample itself chooses, whatever the dtype under test: of inputs to which the schema gives a
+    choice, and of outputs that an attribute decides. A model that is to be refused asks for nothing."""
+    if sample.refuse:
+        return frozenset()
+    found = {
+        spec.dtype
+        for specs in (sample.inputs, *sample.again)
+        for position, spec in enumerate(specs)
+        if spec and spec.dtype and has_choice(operator, position, opset)
+    }
+    for name, value in sample.attributes.items():
+        if name in TYPE_ATTRIBUTES and isinstance(value, int) and value:
+            found.add(lookup_name(value))
+        elif isinstance(value, onnx.TensorProto):
+            found.add(lookup_name(value.data_type))
+    return frozenset(found)
 
 
 def _sample_text(sample: Sample) -> str:
@@ -231,14 +253,17 @@ def _sample_text(sample: Sample) -> str:
 
 def _attribute_text(value: Any) -> str:
     if isinstance(value, (onnx.TensorProto, onnx.GraphProto)):
-        return value.SerializeToString(deterministic=True).hex()
+        stored: bytes = value.SerializeToString(deterministic=True)
+        return stored.hex()
     return repr(value)
 
 
-def _case_dtype(reference: Reference, part: Piece) -> str:
-    """The dtype that a model case is filed under: of its first float value, else of its first output."""
+def _case_dtypes(reference: Reference, part: Piece) -> list[str]:
+    """The dtypes of a model case, first the one that it is filed under: of its first float value, else of its
+    first output."""
     types = [reference.types[n][0] for n in (*part.outputs, *part.inputs, *part.constants)]
-    return next((t for t in types if lookup(t).is_float), types[0])
+    first = next((t for t in types if lookup(t).is_float), types[0])
+    return list(dict.fromkeys([first, *types]))
 
 
 @dataclass(slots=True)
@@ -257,15 +282,17 @@ def _model_cases(name: str, selection: Selection, known: dict[str, _Open]) -> tu
     def admit(part: Piece, ident: str, operator: str, domain: str, source: Source, family: str) -> str:
         digest = identity(reference, part)
         if digest not in known:
+            dtype, *others = _case_dtypes(reference, part)
             case = Case(
                 id=ident,
                 operator=operator,
                 domain=domain,
                 opset=reference.nodes[part.positions[0]].opset,
-                dtype=_case_dtype(reference, part),
+                dtype=dtype,
                 source=source,
                 family=family,
                 digest=digest,
+                also=frozenset(others),
                 index=part.positions[0],
                 model=name,
             )
@@ -276,14 +303,14 @@ def _model_cases(name: str, selection: Selection, known: dict[str, _Open]) -> tu
 
     nodes = []
     for position, node in enumerate(reference.nodes):
-        entry = catalogue().get((node.domain, node.operator))
+        known_as = catalogue().get((node.domain, node.operator))
         case = admit(
             piece(reference, [position]),
             f"{name}/{node.name}",
             node.operator,
             node.domain,
             Source.MODEL,
-            entry.family if entry else "uncatalogued",
+            known_as.family if known_as else "uncatalogued",
         )
         nodes.append(PlannedNode(node.name, node.operator, case))
     blocks = []
@@ -297,7 +324,7 @@ def _model_cases(name: str, selection: Selection, known: dict[str, _Open]) -> tu
         operator="(model)",
         domain="",
         opset=entry.opset,
-        dtype=_case_dtype(reference, piece(reference, [len(reference.nodes) - 1])),
+        dtype=_case_dtypes(reference, piece(reference, [len(reference.nodes) - 1]))[0],
         source=Source.END_TO_END,
         family="end-to-end",
         digest=entry.digest,
@@ -354,7 +381,7 @@ def build_plan(selection: Selection) -> Plan:
 def _models(selection: Selection) -> tuple[list[ModelPlan], list[Case]]:
     wanted: Sequence[str] = selection.models or models.names()
     if selection.suite == "smoke" and not selection.models:
-        wanted = [m for m in SMOKE_MODELS if m in models.names()]
+        wanted = SMOKE_MODELS
     known: dict[str, _Open] = {}
     plans, order = [], []
     for name in wanted:

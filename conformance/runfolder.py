@@ -46,7 +46,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class PlannedCase:
-    """An entry of the plan. ``occurrences``: the positions in each model's node list where the case stands."""
+    """An entry of the plan. ``also``: the dtypes besides ``dtype`` that it uses. ``occurrences``: the positions in
+    each model's node list where the case stands."""
 
     case: str
     operator: str
@@ -56,6 +57,7 @@ class PlannedCase:
     source: Source
     family: str
     model: str | None = None
+    also: frozenset[str] = frozenset()
     tags: frozenset[str] = frozenset()
     occurrences: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
@@ -274,6 +276,7 @@ def _case(data: Mapping[str, Any]) -> PlannedCase:
         source=Source(_typed(data, "source", str)),
         family=_typed(data, "family", str),
         model=_optional(data, "model"),
+        also=frozenset(_texts(data, "also")),
         tags=frozenset(_texts(data, "tags")),
         occurrences=MappingProxyType({m: tuple(int(i) for i in at) for m, at in occurrences.items()}),
     )

@@ -76,6 +76,8 @@ class Sample:
     ``outputs``: how many outputs are asked for, or for each one whether it is.
     ``dtypes``: the dtypes under test for this sample (None: all of the operator's).
     ``opset``: write the model at this opset rather than at the suite's.
+    ``shape``: of the first output, where ONNX's inference does not find it: the shape itself, or the position of the
+    graph's input that has the same one.
     ``again``: further input sets for the same prepared model; where their shapes differ from ``inputs``, the
     model declares those dimensions symbolic. Initializers are the same in all sets.
     ``exact``: the result is exact in any order of evaluation (small integers), whatever the rule says.
@@ -93,6 +95,7 @@ class Sample:
     outputs: int | tuple[bool, ...] = 1
     dtypes: tuple[str, ...] | None = None
     opset: int | None = None
+    shape: int | tuple[int, ...] | None = None
     again: tuple[tuple[TensorSpec | None, ...], ...] = ()
     exact: bool = False
     refuse: str = ""
@@ -139,6 +142,8 @@ class Case:
     """One entry of the plan: the denominator consists of these.
 
     ``id`` is readable and stable, ``digest`` a hash of the content (the model and the recipes of its inputs).
+    ``also``: the dtypes besides ``dtype`` that the case puts in or asks for; a tier that does not ask for one of
+    them does not ask for the case.
     ``tags``: from the sample, and "refuse" for a model that must be refused.
     ``occurrences``: for cases from models, the positions in each model's node list where this case stands.
     ``index``: for operator cases the sample's position, for model cases and blocks the first node's position;
@@ -153,6 +158,7 @@ class Case:
     source: Source
     family: str
     digest: str
+    also: frozenset[str] = frozenset()
     index: int = 0
     model: str | None = None
     tags: frozenset[str] = frozenset()

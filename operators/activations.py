@@ -40,7 +40,8 @@ def leaky_relu(x: Tensor, alpha: float = 0.01) -> Tensor:
 
 
 def prelu(x: Tensor, slope: Tensor) -> Tensor:
-    """slope·x below zero, x from there on; the slope broadcasts to x's shape."""
+    """slope·x below zero, x from there on. Raises ``RuntimeError`` where the slope does not broadcast to x's shape."""
+    slope = slope.broadcast_to(x.shape)
     return torch.where(x < 0, x * slope, x)
 
 
@@ -179,7 +180,8 @@ def activation(
         if bfloat16_since > 21 and opset is None:
             yield Sample("bfloat16", (tensor(3, 5, 7, draw=draw),), dtypes=("bfloat16",), opset=bfloat16_since)
 
-    return s.only(series(), **({} if opset is None else {"opset": opset}))
+    fields: dict[str, Any] = {} if opset is None else {"opset": opset}
+    return s.only(series(), **fields)
 
 
 def slopes() -> Iterator[Sample]:

@@ -81,7 +81,7 @@ def attention(
 
 
 def _heads(x: torch.Tensor, heads: int) -> torch.Tensor:
-    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+    return torch.unflatten(x, -1, (heads, -1)).transpose(1, 2)
 
 
 def _visible(
@@ -147,8 +147,8 @@ def _attention_samples() -> Iterator[Sample]:
             tensor(batch, keys, kv * (v or size)),
         )
 
-    three = {"q_num_heads": 3, "kv_num_heads": 3}
-    grouped = {"q_num_heads": 6, "kv_num_heads": 2}
+    three: dict[str, Any] = {"q_num_heads": 3, "kv_num_heads": 3}
+    grouped: dict[str, Any] = {"q_num_heads": 6, "kv_num_heads": 2}
     past = tensor(2, 3, 5, 8), tensor(2, 3, 5, 8)
     yield sample("heads", heads(), ALL)
     yield sample("flat", flat(), ALL, **three)
@@ -186,6 +186,7 @@ def _attention_samples() -> Iterator[Sample]:
     step = (*heads(length=1, keys=1), None, *past)
     yield sample("decode-step", step, ("float32", "float16", "bfloat16"), is_causal=1, outputs=3)
     for mode, name in enumerate(("product", "capped", "biased", "probabilities")):
+        fields: dict[str, Any]
         fields = {"qk_matmul_output_mode": mode, "softcap": 2.0, "outputs": (True, False, False, True)}
         yield sample(f"output-{name}", (*heads(), additive), **fields)
     yield sample("all-outputs", (*heads(), None, *past), outputs=4)

@@ -23,6 +23,11 @@ WHOLE = integers(-4, 4)
 RARE = choice(NAN, INF, -INF, *(0.25 * i for i in range(-20, 21) if i))
 
 
+def _check_kernel(w: torch.Tensor, kernel_shape: Sequence[int] | None) -> None:
+    if kernel_shape is not None and list(kernel_shape) != list(w.shape[2:]):
+        raise ValueError(f"kernel_shape is {list(kernel_shape)}, but the weight's is {list(w.shape[2:])}")
+
+
 def conv(
     x: torch.Tensor,
     w: torch.Tensor,
@@ -35,7 +40,10 @@ def conv(
     pads: Sequence[int] | None = None,
     strides: Sequence[int] | None = None,
 ) -> torch.Tensor:
-    """(N, C, D1, …) with (M, C/group, K1, …): cross-correlation over one to three spatial axes (Conv-22)."""
+    """(N, C, D1, …) with (M, C/group, K1, …): cross-correlation over one to three spatial axes (Conv-22).
+
+    Raises ``ValueError`` where ``kernel_shape`` is not the weight's."""
+    _check_kernel(w, kernel_shape)
     frames = frame(x.shape[2:], w.shape[2:], auto_pad=auto_pad, pads=pads, strides=strides, dilations=dilations)
     convolve = (F.conv1d, F.conv2d, F.conv3d)[len(frames) - 1]
     steps, gaps = [f.stride for f in frames], [f.dilation for f in frames]
@@ -91,6 +99,7 @@ def _conv_samples() -> Iterator[Sample]:
     yield sample("wide", (1, 456, 6, 7), (32, 456, 3, 3), tags=LARGE, dtypes=("float32", "float16", "bfloat16"))
     inputs = tensor(*image), tensor(*kernel), tensor(5)
     yield Sample("weight-at-run-time", inputs, {"pads": [1, 1, 1, 1]}, dtypes=FEW)
+    whole: tuple[TensorSpec, ...]
     whole = tensor(1, 8, 13, 13, draw=WHOLE), weight(9, 8, 3, 3, draw=WHOLE), weight(9, draw=WHOLE)
     yield Sample("exact-integers", whole, {"pads": [1, 1, 1, 1]}, dtypes=FEW, exact=True)
     whole = tensor(2, 6, 13, 13, draw=WHOLE), weight(6, 1, 3, 3, draw=WHOLE)
@@ -135,7 +144,10 @@ def conv_transpose(
     pads: Sequence[int] | None = None,
     strides: Sequence[int] | None = None,
 ) -> torch.Tensor:
-    """(N, C, D1, …) with (C, M/group, K1, …): the adjoint of Conv, cropped by ``pads`` (ConvTranspose-22)."""
+    """(N, C, D1, …) with (C, M/group, K1, …): the adjoint of Conv, cropped by ``pads`` (ConvTranspose-22).
+
+    Raises ``ValueError`` where ``kernel_shape`` is not the weight's."""
+    _check_kernel(w, kernel_shape)
     rank, dtype = x.dim() - 2, x.dtype
     steps, gaps = spread(strides, rank, 1), spread(dilations, rank, 1)
     more, given = spread(output_padding, rank, 0), spread(pads, 2 * rank, 0)
@@ -153,7 +165,8 @@ def conv_transpose(
             begin = end = 0
         around += [-begin, more[axis] - end]
     # On the CPU, torch adds up the transposed product in the format of its operands.
-    x, w, b = (t if t is None or t.device.type != "cpu" else wide(t) for t in (x, w, b))
+    if x.device.type == "cpu":
+        x, w, b = wide(x), wide(w), None if b is None else wide(b)
     beyond = any(n > 0 for n in around)  # where no tap reaches, there is the bias alone
     y = transpose(x, w, None if beyond else b, steps, 0, 0, group, gaps)
     y = F.pad(y, around) if any(around) else y
@@ -182,7 +195,7 @@ def _conv_transpose_samples() -> Iterator[Sample]:
     yield sample("output-padding-beyond-kernel", image, (3, 4, 2, 2), 4, strides=[3, 3], output_padding=[2, 1])
     yield sample("output-shape", image, kernel, strides=[2, 2], output_shape=[10, 14])
     yield sample("output-shape-odd-total", image, (3, 4, 4, 4), strides=[2, 2], output_shape=[11, 13])
-    upper = {"output_shape": [11, 13], "auto_pad": "SAME_UPPER"}
+    upper: dict[str, Any] = {"output_shape": [11, 13], "auto_pad": "SAME_UPPER"}
     yield sample("output-shape-same-upper", image, (3, 4, 4, 4), strides=[2, 2], **upper)
     for mode in ("SAME_UPPER", "SAME_LOWER", "VALID"):
         name = f"auto-pad-{mode.lower().replace('_', '-')}"
@@ -249,7 +262,10 @@ def deform_conv(
     pads: Sequence[int] | None = None,
     strides: Sequence[int] | None = None,
 ) -> torch.Tensor:
-    """Conv whose taps are moved by ``offset`` (N, G·KH·KW·2, OH, OW) and weighted by ``mask`` (DeformConv-22)."""
+    """Conv whose taps are moved by ``offset`` (N, G·KH·KW·2, OH, OW) and weighted by ``mask`` (DeformConv-22).
+
+    Raises ``ValueError`` where ``kernel_shape`` is not the weight's."""
+    _check_kernel(w, kernel_shape)
     n, channels = x.shape[:2]
     frames = frame(x.shape[2:], w.shape[2:], pads=pads, strides=strides, dilations=dilations)
     taps = math.prod(f.kernel for f in frames)
@@ -359,7 +375,7 @@ def col2im(
     n = input.shape[0]
     columns = input.reshape(n, -1, place.numel())
     canvas = columns.new_zeros(n, columns.shape[1], math.prod(sizes))
-    y = canvas.index_add(-1, place.flatten(), columns).unflatten(-1, sizes)
+    y = torch.unflatten(canvas.index_add(-1, place.flatten(), columns), -1, sizes)
     for axis, (f, size) in enumerate(zip(frames, image, strict=True)):
         y = y.narrow(2 + axis, f.begin, size)
     return y

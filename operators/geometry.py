@@ -95,7 +95,7 @@ def windows(padded: torch.Tensor, frames: Sequence[Frame]) -> torch.Tensor:
         starts = torch.arange(f.out, device=x.device) * f.stride
         taps = starts[:, None] + torch.arange(f.kernel, device=x.device) * f.dilation
         where = 2 + 2 * axis  # each axis done before stands as a pair
-        x = x.index_select(where, taps.flatten()).unflatten(where, (f.out, f.kernel))
+        x = torch.unflatten(x.index_select(where, taps.flatten()), where, (f.out, f.kernel))
     outer = [2 + 2 * axis for axis in range(rank)]
     inner = [3 + 2 * axis for axis in range(rank)]
     return x.permute(0, 1, *outer, *inner).flatten(2 + rank)

@@ -288,6 +288,7 @@ def _det_samples() -> Iterator[Sample]:
 OPERATORS = (
     Operator("MatMul", matmul, Accumulation(), _matmul_samples),
     Operator("Gemm", gemm, Accumulation(magnitude=_gemm_magnitude, count=_gemm_count), _gemm_samples),
-    Operator("Einsum", einsum, Accumulation(), _einsum_samples),
+    # More than two operands are contracted pair by pair, and what is between may be rounded to the type.
+    Operator("Einsum", einsum, Composite(), _einsum_samples),
     Operator("Det", det, Composite(), _det_samples),
 )

@@ -85,7 +85,7 @@ def _samples(outputs: int = 1) -> Iterator[Sample]:
         yield sample(f"{reduction}-weighted", inputs(7, 5, weighted=True), reduction=reduction)
         yield sample(f"{reduction}-space", inputs(2, 5, 3, 4), reduction=reduction)
         yield sample(f"{reduction}-space-weighted", inputs(2, 5, 3, 4, weighted=True), reduction=reduction)
-        ignoring = {"reduction": reduction, "ignore_index": 1}
+        ignoring: dict[str, Any] = {"reduction": reduction, "ignore_index": 1}
         yield sample(f"{reduction}-ignored", inputs(19, 5), **ignoring)
         yield sample(f"{reduction}-ignored-weighted", inputs(19, 5, weighted=True), **ignoring)
     outside = inputs(19, 5, weighted=True, ignored=-100)

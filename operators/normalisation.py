@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from conformance.draws import AUTO, Draw, full, normal, uniform, values
@@ -190,6 +191,11 @@ def group_normalization(
 
 
 def _group_samples() -> Iterator[Sample]:
+    for sample in _groups():
+        yield replace(sample, shape=0)  # ONNX infers the type of this function, and no shape
+
+
+def _groups() -> Iterator[Sample]:
     image, two = (2, 6, 5, 7), {"num_groups": 2}
     yield Sample("two-groups", _per_channel(*image), two)
     yield Sample("one-group", _per_channel(*image), {"num_groups": 1}, dtypes=FEW)
@@ -213,7 +219,6 @@ def _group_samples() -> Iterator[Sample]:
     )
     again = (_per_channel(1, 6, 4, 4), _per_channel(5, 6, 9, 2))
     yield Sample("dynamic", _per_channel(*image), two, dtypes=FEW, again=again, tags=DYNAMIC)
-    yield Sample("opset-18", _per_channel(*image, c=2), two, dtypes=FEW, opset=18)
     yield Sample(
         "bad-groups", _per_channel(*image), {"num_groups": 4}, dtypes=ONE, refuse="6 channels do not divide into 4"
     )

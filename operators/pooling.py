@@ -119,6 +119,7 @@ def _pool_samples(**fixed: Any) -> Iterator[Sample]:
 def _dilated() -> Iterator[Sample]:
     x = (tensor(2, 3, 9, 11),)
     yield Sample("dilation-2", x, {"kernel_shape": [3, 3], "dilations": [2, 2]}, dtypes=FEW)
+    attributes: dict[str, Any]
     attributes = {"kernel_shape": [2, 3], "dilations": [1, 3], "strides": [2, 1], "pads": [1, 2, 0, 2]}
     yield Sample("dilated-strided-padded", x, attributes, dtypes=FEW)
     attributes = {"kernel_shape": [3, 2], "dilations": [2, 3], "strides": [3, 4], "ceil_mode": 1}

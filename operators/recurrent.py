@@ -61,7 +61,7 @@ def _clipped(
 class Step(Protocol):
     """One time step: what comes of the projected input X·Wᵀ + Wb and the states, all (batch, …)."""
 
-    def __call__(self, x: torch.Tensor, *states: torch.Tensor) -> tuple[torch.Tensor, ...]: ...
+    def __call__(self, x: torch.Tensor, /, *states: torch.Tensor) -> tuple[torch.Tensor, ...]: ...
 
 
 def _scan(
@@ -174,7 +174,7 @@ def gru(
 
         def run(xt: torch.Tensor, *states: torch.Tensor) -> tuple[torch.Tensor, ...]:
             (h,) = states
-            z, reset = f(xt[:, :two] + torch.matmul(h, rt[:, :two]) + rb[:two]).split(hidden, -1)
+            z, reset = torch.split(f(xt[:, :two] + torch.matmul(h, rt[:, :two]) + rb[:two]), hidden, -1)
             if linear_before_reset:
                 recurrent = reset * (torch.matmul(h, rt[:, two:]) + rb[two:])
             else:
@@ -211,11 +211,11 @@ def lstm(
     def step(d: int, rt: torch.Tensor, rb: torch.Tensor) -> Step:
         f, g, h = functions[3 * d : 3 * d + 3]
         hidden = r.shape[-1]
-        peep = None if p is None else wide(p)[d].split(hidden)
+        peep = None if p is None else torch.split(wide(p)[d], hidden)
 
         def run(xt: torch.Tensor, *states: torch.Tensor) -> tuple[torch.Tensor, ...]:
             last, cell = states
-            i, o, forget, c = (xt + torch.matmul(last, rt) + rb).split(hidden, -1)
+            i, o, forget, c = torch.split(xt + torch.matmul(last, rt) + rb, hidden, -1)
             i = f(i if peep is None else i + peep[0] * cell)
             gated = f(forget if peep is None else forget + peep[2] * cell)
             forget = 1 - i if input_forget else gated
@@ -289,7 +289,7 @@ def _samples(
     both = inputs(layout=1, ways=2, initial=True)
     yield sample("layout-1-bidirectional", both, layout=1, direction="bidirectional")
     yield sample("clip", inputs(), FEW, clip=0.4)
-    affine = {
+    affine: dict[str, Any] = {
         "activations": ["Affine"] * len(default),
         "activation_alpha": [0.5] * len(default),
         "activation_beta": [0.1] * len(default),
@@ -316,7 +316,7 @@ def _samples(
         if beta is not None:
             fields["activation_beta"] = [beta]
         yield sample(f"activation-{name.lower()}", inputs(), **fields)
-    mixed = {"activations": [*default, *default[:-1], "Relu"]}
+    mixed: dict[str, Any] = {"activations": [*default, *default[:-1], "Relu"]}
     yield sample("directions-differ", inputs(ways=2), direction="bidirectional", **mixed)
     yield sample("first-output-only", inputs(), outputs=1)
     yield sample("last-state-only", inputs(), outputs=(False,) + (True,) * states)
@@ -336,9 +336,9 @@ def _samples(
     bad = x, tensor(1, gates * 4, 7, constant=True), r
     yield sample("input-size-mismatch", bad, refuse="weights for 7 inputs, not 3")
     yield sample("bad-direction", inputs(), direction="sideways", refuse="no such direction")
-    unknown = {"activations": [*default[:-1], "Cubic"]}
+    unknown: dict[str, Any] = {"activations": [*default[:-1], "Cubic"]}
     yield sample("unknown-activation", inputs(), **unknown, refuse="no such activation")
-    one_way = {"direction": "bidirectional", "refuse": "weights for one direction of two"}
+    one_way: dict[str, Any] = {"direction": "bidirectional", "refuse": "weights for one direction of two"}
     yield sample("one-direction-of-weights", inputs(), **one_way)
     yield from refusals(3, most=5 + states + (gates == 4))
 

@@ -11,7 +11,7 @@ from conformance.draws import choice, distinct, full, integers, nonzero, uniform
 from conformance.dtypes import FLOATS, lookup
 from conformance.lazy import torch
 from conformance.rules import EXACT, Accumulation, Composite
-from conformance.spec import Operator, Sample, tensor
+from conformance.spec import Operator, Sample, const, tensor
 
 from . import samples as s
 
@@ -134,12 +134,12 @@ def reduce_log_sum_exp(
     """The logarithm of the sum of exponentials, about the maximum so that none overflows; -inf over no
     elements."""
     x = _real(data)
-    along = {"axes": list(dims(x, axes, noop_with_empty_axes)), "noop_with_empty_axes": 1}
+    along: dict[str, Any] = {"axes": list(dims(x, axes, noop_with_empty_axes)), "noop_with_empty_axes": 1}
     peak = reduce_max(x, **along)
     peak = torch.where(torch.isfinite(peak), peak, torch.zeros_like(peak))
-    total = torch.log(reduce_sum(torch.exp(x - peak), keepdims=keepdims, **along))  # type: ignore[arg-type]
+    total = torch.log(reduce_sum(torch.exp(x - peak), keepdims=keepdims, **along))
     if not keepdims:
-        peak = reduce_sum(peak, keepdims=0, **along)  # type: ignore[arg-type]
+        peak = reduce_sum(peak, keepdims=0, **along)
     return (total + peak).to(data.dtype)
 
 
@@ -168,9 +168,9 @@ positive = uniform(0.1, 2)
 def sums(odd: int = 2**53 + 1, **options: Any) -> Iterator[Sample]:
     yield from s.reduction(**options)
     # Odd sums beyond 2^53, which an engine that goes through doubles gets wrong.
-    rows = s.literal(odd, 1, 1, 3, -5, odd, shape=(2, 3)), s.const([1])
+    rows = s.literal(odd, 1, 1, 3, -5, odd, shape=(2, 3)), const([1])
     yield s.tagged("beyond-doubles", *rows, dtypes=("int64",), tags=s.SPECIAL)
-    rows = s.literal(2**30, 2**30, 2**30, 2**30, 5, 7, shape=(2, 3)), s.const([1])
+    rows = s.literal(2**30, 2**30, 2**30, 2**30, 5, 7, shape=(2, 3)), const([1])
     yield s.tagged("wraps", *rows, dtypes=("int32", "uint32"), tags=s.SPECIAL)
 
 
@@ -178,18 +178,18 @@ def logarithms_of_exponentials() -> Iterator[Sample]:
     yield from s.reduction(exact=None, integral=())
     # Sums of exponentials that overflow in every format but one, though their logarithm is small.
     high, low = tensor(7, 9, draw=uniform(100, 800)), tensor(7, 9, draw=uniform(-800, -100))
-    yield Sample("large-exponents", (high, s.const([1])), dtypes=FLOATS, tags=s.SPECIAL)
-    yield Sample("small-exponents", (low, s.const([1])), dtypes=FLOATS, tags=s.SPECIAL)
+    yield Sample("large-exponents", (high, const([1])), dtypes=FLOATS, tags=s.SPECIAL)
+    yield Sample("small-exponents", (low, const([1])), dtypes=FLOATS, tags=s.SPECIAL)
 
 
 def extremes() -> Iterator[Sample]:
     yield from s.reduction(exact=None, integral=("int32", "int64", "int8", "uint8", "bool"))
     for dtype in ("int8", "uint8", "int32", "int64"):
         ends = s.extremes(dtype)
-        rows = s.literal(*ends, *ends[::-1], shape=(2, len(ends))), s.const([1])
+        rows = s.literal(*ends, *ends[::-1], shape=(2, len(ends))), const([1])
         yield s.tagged(f"extremes-{dtype}", *rows, dtypes=(dtype,), tags=s.SPECIAL)
     bits = s.literal(True, True, True, False, False, False, True, False, True, shape=(3, 3))
-    yield s.tagged("truth", bits, s.const([1]), dtypes=("bool",))
+    yield s.tagged("truth", bits, const([1]), dtypes=("bool",))
 
 
 def positions() -> Iterator[Sample]:

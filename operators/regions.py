@@ -247,7 +247,7 @@ def _max_unpool_samples() -> Iterator[Sample]:
     cube = {"kernel_shape": [2, 2, 2], "strides": [2, 2, 2]}
     yield Sample("three-axes", (tensor(1, 2, 2, 2, 2), places(1, 2, 2, 2, 2, period=8)), cube, dtypes=FEW)
     sized = x, places(1, 2, 2, 3, period=5), const([1, 2, 5, 7])
-    yield Sample("output-shape", sized, attributes, dtypes=FEW)
+    yield Sample("output-shape", sized, attributes, shape=(1, 2, 5, 7), dtypes=FEW)
     inputs = tensor(2, 3, 16, 16, draw=distinct()), places(2, 3, 16, 16, period=4)
     yield Sample("large", inputs, attributes, dtypes=ONE, tags=LARGE)
     again = (

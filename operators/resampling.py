@@ -85,7 +85,7 @@ def _filtered(
         weights = torch.where(inside, weights, torch.zeros_like(weights))
         weights = weights / weights.sum(1, keepdim=True)
     index = taps.clamp(0, size - 1).long()
-    found = x.index_select(axis, index.flatten()).unflatten(axis, index.shape)
+    found = torch.unflatten(x.index_select(axis, index.flatten()), axis, index.shape)
     shape = [*index.shape, *[1] * (x.dim() - axis - 1)]
     return (found * weights.reshape(shape)).sum(axis + 1)
 
@@ -186,6 +186,7 @@ def _resize_samples() -> Iterator[Sample]:
         given += [] if sizes is None else [const(sizes)]
         return Sample(name, tuple(given), fields, dtypes=dtypes, **kept)
 
+    fields: dict[str, Any]
     up, down, odd = [1, 1, 2, 3], [1, 1, 0.5, 0.5], [1, 2, 8, 5]
     yield sample("nearest-up", scales=up, dtypes=(*ALL, *_TYPES))
     yield sample("nearest-down", scales=down, dtypes=FEW)
@@ -193,18 +194,18 @@ def _resize_samples() -> Iterator[Sample]:
     for mode in ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil"):
         name = mode.replace("_", "-")
         yield sample(f"nearest-{name}", sizes=[1, 2, 9, 4], nearest_mode=mode)
-        ties = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": mode}
-        yield sample(f"nearest-{name}-ties", scales=[*up[:2], 2, 4], **ties)
+        fields = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": mode}
+        yield sample(f"nearest-{name}-ties", scales=[*up[:2], 2, 4], **fields)
     for transform in ("half_pixel", "pytorch_half_pixel", "half_pixel_symmetric", "asymmetric", "align_corners"):
         name, fields = transform.replace("_", "-"), {"coordinate_transformation_mode": transform}
-        opset = {"opset": 19} if transform == "half_pixel_symmetric" else {}
+        since: dict[str, Any] = {"opset": 19} if transform == "half_pixel_symmetric" else {}
         for mode in ("linear", "cubic"):
-            yield sample(f"{mode}-{name}", sizes=odd, mode=mode, **fields, **opset)
-        yield sample(f"linear-{name}-up", scales=up, mode="linear", **fields, **opset)
-        nearest = {"nearest_mode": "floor"} if transform == "align_corners" else {}
-        yield sample(f"nearest-{name}", sizes=odd, **nearest, **fields, **opset)
-    one = {"sizes": [1, 2, 1, 1], "coordinate_transformation_mode": "pytorch_half_pixel"}
-    yield sample("linear-to-one-pixel", **one, mode="linear")
+            yield sample(f"{mode}-{name}", sizes=odd, mode=mode, **fields, **since)
+        yield sample(f"linear-{name}-up", scales=up, mode="linear", **fields, **since)
+        nearest: dict[str, Any] = {"nearest_mode": "floor"} if transform == "align_corners" else {}
+        yield sample(f"nearest-{name}", sizes=odd, **nearest, **fields, **since)
+    fields = {"sizes": [1, 2, 1, 1], "coordinate_transformation_mode": "pytorch_half_pixel"}
+    yield sample("linear-to-one-pixel", **fields, mode="linear")
     yield sample("linear-from-one-pixel", x=tensor(1, 2, 1, 1), scales=up, mode="linear")
     for transform in ("half_pixel", "half_pixel_symmetric"):
         name, fields = transform.replace("_", "-"), {"coordinate_transformation_mode": transform}
@@ -225,10 +226,11 @@ def _resize_samples() -> Iterator[Sample]:
     yield sample("antialias-linear", sizes=[1, 2, 3, 4], mode="linear", antialias=1, exclude_outside=1, dtypes=FEW)
     yield sample("antialias-cubic", sizes=[1, 2, 3, 3], mode="cubic", antialias=1, exclude_outside=1)
     yield sample("antialias-linear-up", scales=up, mode="linear", antialias=1, exclude_outside=1)
-    smaller = {"x": tensor(1, 1, 23, 29), "scales": [1, 1, 0.25, 0.375], "antialias": 1, "exclude_outside": 1}
-    yield sample("antialias-linear-quarter", mode="linear", **smaller)
-    yield sample("antialias-cubic-quarter", mode="cubic", cubic_coeff_a=-0.5, **smaller)
-    crop = {"coordinate_transformation_mode": "tf_crop_and_resize", "roi": [0, 0, 0.3, 0.2, 1, 1, 0.8, 0.7]}
+    fields = {"x": tensor(1, 1, 23, 29), "scales": [1, 1, 0.25, 0.375], "antialias": 1, "exclude_outside": 1}
+    yield sample("antialias-linear-quarter", mode="linear", **fields)
+    yield sample("antialias-cubic-quarter", mode="cubic", cubic_coeff_a=-0.5, **fields)
+    crop: dict[str, Any] = {"coordinate_transformation_mode": "tf_crop_and_resize"}
+    crop["roi"] = [0, 0, 0.3, 0.2, 1, 1, 0.8, 0.7]
     yield sample("crop-nearest", sizes=[1, 2, 3, 4], **crop)
     yield sample("crop-linear", sizes=[1, 2, 3, 4], mode="linear", dtypes=FEW, **crop)
     yield sample("crop-cubic", sizes=[1, 2, 6, 4], mode="cubic", **crop)

@@ -51,7 +51,7 @@ def dft(
     default = 2 * (x.shape[-2] - 1) if half else x.shape[-2]
     length = default if dft_length is None else int(dft_length)
     if half:
-        y = torch.fft.irfft(torch.complex(x[..., 0], x[..., 1]), length)[..., None]
+        y: torch.Tensor = torch.fft.irfft(torch.complex(x[..., 0], x[..., 1]), length)[..., None]
     else:
         y = _transform(x, length, length // 2 + 1 if onesided else length, inverse=bool(inverse))
     return y.movedim(-2, where).to(input.dtype)
@@ -183,7 +183,7 @@ def _window_samples(more: Sequence[str] = ()) -> Iterator[Sample]:
                 symmetric = {**attributes, "periodic": 0}
                 yield Sample(f"symmetric-{size}-{dtype}", (const(size),), symmetric, dtypes=(dtype,))
     yield Sample("size-int32", (const(12, "int32"),), dtypes=ONE)
-    yield Sample("size-at-run-time", (tensor(draw=_TWELVE, dtype="int64"),), dtypes=ONE)
+    yield Sample("size-at-run-time", (tensor(draw=_TWELVE, dtype="int64"),), shape=(12,), dtypes=ONE)
     yield Sample("size-float", (const(12.0, "float32"),), dtypes=ONE, refuse="a size is an integer")
 
 

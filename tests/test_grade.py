@@ -415,3 +415,19 @@ def test_the_documentation_names_every_criterion_and_no_other() -> None:
     table = [row for row in text.splitlines() if row.startswith("| `")]
     documented = {slug for row in table for slug in re.findall(r"`([a-z-]+)`", row.split("|")[1])}
     assert documented == {c.name for c in grade(run(SMALL)).criteria}
+
+
+@pytest.mark.parametrize(
+    ("also", "asking"),
+    [(["uint8"], {2, 3}), (["float16"], {3}), (["uint32"], {3}), (["int64", "bool"], {1, 2, 3})],
+)
+def test_a_case_is_asked_for_only_where_all_its_dtypes_are(also: list[str], asking: set[int]) -> None:
+    mixed = [
+        case(f"{name(0)}/mixed/{dtype}", name(0), dtype, also=[d for d in also if d != dtype]) for dtype in FLOATS
+    ]
+    planned = {**FULL, "cases": [*FULL["cases"], *mixed]}
+    lines = results(planned, {c["case"]: "unsupported" for c in mixed if c["also"]})
+    certificate = grade(run(planned, lines=lines))
+    for tier in (1, 2, 3):
+        what = "core-operators" if tier == 1 else "common-operators"
+        assert (name(0) in criterion(certificate, tier, what).items) == (tier in asking)

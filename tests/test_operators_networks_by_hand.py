@@ -392,7 +392,7 @@ def _recurrent(gates: int, states: int, default: Sequence[str]) -> Callable[...,
         *rest: Array | None,
         **a: Any,
     ) -> list[Array]:
-        batch_first = a["layout"]
+        batch_first = a.get("layout", 0)
         x = x.swapaxes(0, 1) if batch_first else x
         ways, hidden = r.shape[0], r.shape[2]
         first = [s if s is None else s.swapaxes(0, 1) if batch_first else s for s in rest[:states]]
@@ -445,7 +445,9 @@ def _recurrent(gates: int, states: int, default: Sequence[str]) -> Callable[...,
 
 def _scipy(*name: Any) -> Callable[..., list[Array]]:
     def run(size: Array, periodic: int, output_datatype: int) -> list[Array]:
-        return [scipy.signal.get_window(name if len(name) > 1 else name[0], int(size), bool(periodic))]
+        # SciPy gives 1 for a window of one element; the formula's first element does not depend on the length.
+        length = max(int(size), 2)
+        return [scipy.signal.get_window(name if len(name) > 1 else name[0], length, bool(periodic))[: int(size)]]
 
     return run
 

@@ -83,10 +83,13 @@ def test_children_that_left_their_dead_worker_are_killed_too(tmp_path: Path) -> 
 
 
 PARENT = """
-import sys
+import signal, sys
 from pathlib import Path
 import numpy as np
 from conformance.pool import Launch, Outcome, Pool, Task
+
+# A shell starts its background jobs with interrupts ignored, and that is inherited.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def tasks():
     yield Task("good", Path("good"), ({"x": np.ones(1)},))

@@ -9,11 +9,15 @@ import pytest
 from conformance.spec import Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from conformance.pytest_plugin import Runner
     from conformance.spec import Case
 
 
-def test_case(conformance_case: Case, conformance_runner: Runner, record_property: pytest.RecordProperty) -> None:
+def test_case(
+    conformance_case: Case, conformance_runner: Runner, record_property: Callable[[str, object], None]
+) -> None:
     judgement = conformance_runner.run(conformance_case)
     record_property("verdict", str(judgement.verdict))
     if judgement.verdict is Verdict.UNSUPPORTED:
