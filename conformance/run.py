@@ -332,7 +332,16 @@ def _now() -> str:
 
 
 def _write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Write whole or not at all."""
+    """Write whole or not at all; a line for each entry, which is as readable as indented and far faster to write."""
     part = path.with_suffix(".part")
-    part.write_text(json.dumps(data, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    part.write_text("{\n" + ",\n".join(_members(data)) + "\n}\n", encoding="utf-8")
     part.replace(path)
+
+
+def _members(data: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in data.items():
+        name = json.dumps(key)
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            yield f"{name}: [\n" + ",\n".join(json.dumps(v, ensure_ascii=False) for v in value) + "\n]"
+        else:
+            yield f"{name}: {json.dumps(value, ensure_ascii=False)}"

@@ -159,6 +159,8 @@ def _source() -> bytes:
 
 
 def _nodes(vector: Vector) -> list[Node]:
+    if len(vector.model.graph.node) == 1:
+        return nodes_of(vector.model)
     # Published functions do not declare their intermediate values.
     return nodes_of(onnx.shape_inference.infer_shapes(vector.model))
 

@@ -63,11 +63,12 @@ def render_badge(certificate: Certificate) -> str:
     return environment.get_template("badge.svg").render(badge=badge(certificate)) + "\n"
 
 
-def write_badge(folder: Path | str) -> Path:
-    """Write DIR/badge.svg from the evidence in DIR; returns its path."""
+def write_badge(folder: Path | str, certificate: Certificate | None = None) -> Path:
+    """Write DIR/badge.svg from the evidence in DIR, or from the grade that was just made of it; returns its path."""
     folder = Path(folder)
+    certificate = certificate or grade(read_run(folder))
     part = folder / "badge.svg.part"
-    part.write_text(render_badge(grade(read_run(folder))), encoding="utf-8")
+    part.write_text(render_badge(certificate), encoding="utf-8")
     return part.replace(folder / "badge.svg")
 
 
