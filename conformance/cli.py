@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .certificate import Certificate
     from .plan import Plan, Selection
     from .run import Tally
+    from .runfolder import RunFolder
 
 __all__ = ["main", "pairs"]
 
@@ -156,7 +157,7 @@ def run(
 @click.argument("folder", type=Folder)
 def grade(folder: Path) -> None:
     """Grade a run folder again, from the evidence alone."""
-    certificate = _grade(folder)
+    _, certificate = _grade(folder)
     _print_certificate(certificate, folder)
     if not certificate.complete:
         raise Incomplete("the certificate is incomplete")
@@ -337,15 +338,16 @@ def _check_waivers(path: Path) -> None:
     read_waivers(path)
 
 
-def _grade(folder: Path) -> Certificate:
+def _grade(folder: Path) -> tuple[RunFolder, Certificate]:
     from .files import write_whole
     from .grade import grade as grade_run
     from .runfolder import read_run
 
-    certificate = grade_run(read_run(folder))
+    evidence = read_run(folder)
+    certificate = grade_run(evidence)
     text = json.dumps(certificate.as_json(), indent=1) + "\n"  # ASCII: a backend's name may not be valid Unicode
     write_whole(folder / "certificate.json", text)
-    return certificate
+    return evidence, certificate
 
 
 def _certify(folder: Path, language: str) -> Certificate:
@@ -353,10 +355,10 @@ def _certify(folder: Path, language: str) -> Certificate:
     from .reports.html import write_report
     from .reports.junit import write_junit
 
-    certificate = _grade(folder)
-    write_junit(folder)
-    write_badge(folder)
-    write_report(folder, language)
+    evidence, certificate = _grade(folder)
+    write_junit(folder, evidence)
+    write_badge(folder, certificate)
+    write_report(folder, language, (evidence, certificate))
     return certificate
 
 

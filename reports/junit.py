@@ -36,10 +36,10 @@ _ELEMENT = {
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def write_junit(folder: Path | str) -> Path:
-    """Write DIR/junit.xml from the evidence in DIR; returns its path."""
+def write_junit(folder: Path | str, run: RunFolder | None = None) -> Path:
+    """Write DIR/junit.xml from the evidence in DIR (``run``, where it has just been read); returns its path."""
     folder = Path(folder)
-    return write_whole(folder / "junit.xml", junit(read_run(folder)))
+    return write_whole(folder / "junit.xml", junit(run or read_run(folder)))
 
 
 def junit(run: RunFolder) -> Iterator[str]:
