@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from .certificate import Certificate
     from .plan import Plan, Selection
     from .run import Tally
+    from .runfolder import RunFolder
 
 __all__ = ["main", "pairs"]
 
@@ -25,6 +27,16 @@ DONE, BELOW, USAGE, INCOMPLETE = 0, 1, 2, 3
 LANGUAGES = ("en", "zh")
 
 Folder = click.Path(path_type=Path, file_okay=False)
+
+
+class Finite(click.FloatRange):
+    """A number in a range: "nan" and "inf" parse as floats, but are no limits."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a number of this kind.", param, ctx)
+        return number
 
 
 class Incomplete(Exception):
@@ -72,10 +84,8 @@ def _selection(function: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Backend processes at a time."
 )
-@click.option(
-    "--timeout", type=click.FloatRange(0.1), default=60.0, show_default=True, help="Seconds for one case."
-)
-@click.option("--memory", type=click.FloatRange(0.1), metavar="GB", help="Memory limit of one backend process.")
+@click.option("--timeout", type=Finite(0.1), default=60.0, show_default=True, help="Seconds for one case.")
+@click.option("--memory", type=Finite(0.1), metavar="GB", help="Memory limit of one backend process.")
 @click.option("--python", "interpreter", metavar="EXECUTABLE", help="Run the backend in this interpreter.")
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Passed to the backend. Repeatable.")
 @click.option("--waivers", type=click.Path(path_type=Path), help="Known failures (TOML).")
@@ -147,7 +157,7 @@ def run(
 @click.argument("folder", type=Folder)
 def grade(folder: Path) -> None:
     """Grade a run folder again, from the evidence alone."""
-    certificate = _grade(folder)
+    _, certificate = _grade(folder)
     _print_certificate(certificate, folder)
     if not certificate.complete:
         raise Incomplete("the certificate is incomplete")
@@ -290,13 +300,13 @@ def verify(folder: Path, key: Path | None) -> None:
 # --- What the commands share -----------------------------------------------------------------------------
 
 
-def pairs(options: Sequence[str]) -> dict[str, str]:
-    """KEY=VALUE texts as a mapping. Raises ``UsageError`` for anything else."""
+def pairs(options: Sequence[str], flag: str = "--option") -> dict[str, str]:
+    """KEY=VALUE texts, given with ``flag``, as a mapping. Raises ``UsageError`` for anything else."""
     pairs = {}
     for option in options:
         key, separator, value = option.partition("=")
         if not separator or not key:
-            raise UsageError(f"--option {option}: KEY=VALUE is meant")
+            raise UsageError(f"{flag} {option}: KEY=VALUE is meant")
         pairs[key] = value
     return pairs
 
@@ -328,16 +338,16 @@ def _check_waivers(path: Path) -> None:
     read_waivers(path)
 
 
-def _grade(folder: Path) -> Certificate:
+def _grade(folder: Path) -> tuple[RunFolder, Certificate]:
+    from .files import write_whole
     from .grade import grade as grade_run
     from .runfolder import read_run
 
-    certificate = grade_run(read_run(folder))
+    evidence = read_run(folder)
+    certificate = grade_run(evidence)
     text = json.dumps(certificate.as_json(), indent=1) + "\n"  # ASCII: a backend's name may not be valid Unicode
-    part = folder / "certificate.part"
-    part.write_text(text, encoding="utf-8")
-    part.replace(folder / "certificate.json")
-    return certificate
+    write_whole(folder / "certificate.json", text)
+    return evidence, certificate
 
 
 def _certify(folder: Path, language: str) -> Certificate:
@@ -345,10 +355,10 @@ def _certify(folder: Path, language: str) -> Certificate:
     from .reports.html import write_report
     from .reports.junit import write_junit
 
-    certificate = _grade(folder)
-    write_junit(folder)
-    write_badge(folder)
-    write_report(folder, language)
+    evidence, certificate = _grade(folder)
+    write_junit(folder, evidence)
+    write_badge(folder, certificate)
+    write_report(folder, language, (evidence, certificate))
     return certificate
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -35,7 +36,10 @@ LONGEST = 8
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A reference model, opened: its nodes in order and the declared type and shape of every value."""
+    """A reference model, opened: its nodes in order and the declared type and shape of every value.
+
+    ``consumers``: for each value the positions of the nodes that read it, -1 for the model's output.
+    """
 
     name: str
     model: models.Model
@@ -43,6 +47,7 @@ class Reference:
     protos: tuple[onnx.NodeProto, ...]
     types: Mapping[str, tuple[str, tuple[int, ...] | None]]
     literals: Mapping[str, onnx.TensorProto]
+    consumers: Mapping[str, Sequence[int]]
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -63,23 +68,26 @@ class Piece:
     outputs: tuple[str, ...]
 
 
+@functools.cache  # the plan opens each model and so does whoever runs it; without weights they are small
 def open_model(name: str) -> Reference:
     """Load a reference model by name. Raises ``UsageError`` for an unknown one."""
     model = models.load(name)
     graph = model.proto.graph
+    nodes = tuple(nodes_of(model.proto))
     return Reference(
         name,
         model,
-        tuple(nodes_of(model.proto)),
+        nodes,
         tuple(graph.node),
         value_types(graph),
         {t.name: t for t in graph.initializer},
+        _consumers(nodes, [o.name for o in graph.output]),
     )
 
 
-def _consumers(reference: Reference) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {name: [-1] for name in reference.outputs}
-    for position, node in enumerate(reference.nodes):
+def _consumers(nodes: Sequence[Node], outputs: Sequence[str]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {name: [-1] for name in outputs}
+    for position, node in enumerate(nodes):
         for name in node.inputs:
             if name:
                 found.setdefault(name, []).append(position)
@@ -89,7 +97,6 @@ def _consumers(reference: Reference) -> dict[str, list[int]]:
 def piece(reference: Reference, positions: Sequence[int]) -> Piece:
     """The boundary of some nodes: inputs and constants in order of first use, outputs that are read elsewhere."""
     inside = {o for p in positions for o in reference.nodes[p].outputs if o}
-    consumers = _consumers(reference) if len(positions) > 1 else {}
     inputs: dict[str, None] = {}
     constants: dict[str, None] = {}
     for position in positions:
@@ -100,7 +107,7 @@ def piece(reference: Reference, positions: Sequence[int]) -> Piece:
         o
         for p in positions
         for o in reference.nodes[p].outputs
-        if o and (len(positions) == 1 or any(c not in positions for c in consumers.get(o, [])))
+        if o and (len(positions) == 1 or any(c not in positions for c in reference.consumers.get(o, ())))
     ]
     return Piece(tuple(positions), tuple(inputs), tuple(constants), tuple(outputs))
 
@@ -111,7 +118,6 @@ def blocks_of(reference: Reference) -> list[Piece]:
     A product of a product (attention: MatMul, scale, Softmax, MatMul) ends with the second one. Chains are
     followed along single-consumer values, so a block has one output that the rest of the model reads.
     """
-    consumers = _consumers(reference)
     found: list[Piece] = []
     taken: set[int] = set()
     for start, node in enumerate(reference.nodes):
@@ -119,7 +125,7 @@ def blocks_of(reference: Reference) -> list[Piece]:
             continue
         chain = [start]
         while len(chain) < LONGEST:
-            readers = consumers.get(reference.nodes[chain[-1]].outputs[0], [])
+            readers = reference.consumers.get(reference.nodes[chain[-1]].outputs[0], ())
             if len(readers) != 1 or readers[0] < 0:
                 break
             following = reference.nodes[readers[0]]
@@ -188,11 +194,6 @@ def _typed(reference: Reference, name: str) -> tuple[str, tuple[int, ...] | None
 
 def cut(reference: Reference, part: Piece, constant: Callable[[str], np.ndarray | None]) -> onnx.ModelProto:
     """The piece as a model of its own: what it reads as inputs, constants as initializers with their values."""
-    initializers = []
-    for name in part.constants:
-        value = constant(name)
-        assert value is not None
-        initializers.append(to_tensor_proto(value, name))
     source = reference.model.proto
     used = {reference.nodes[p].domain for p in part.positions}
     imports = [o for o in source.opset_import if o.domain in used or o.domain == ""]
@@ -201,14 +202,18 @@ def cut(reference: Reference, part: Piece, constant: Callable[[str], np.ndarray 
         "case",
         [_value_info(reference, n) for n in part.inputs],
         [_value_info(reference, n) for n in part.outputs],
-        initializers,
     )
-    return helper.make_model(
+    model: onnx.ModelProto = helper.make_model(
         graph,
         producer_name="conformance",
         opset_imports=imports,
         ir_version=helper.find_min_ir_version_for(imports, ignore_unknown=True),
     )
+    for name in part.constants:
+        value = constant(name)
+        assert value is not None
+        to_tensor_proto(value, name, into=model.graph.initializer.add())
+    return model
 
 
 def _value_info(reference: Reference, name: str) -> onnx.ValueInfoProto:

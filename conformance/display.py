@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
 from rich.markup import escape
@@ -18,8 +19,10 @@ from .reports.criteria import CriterionView, tier_views
 from .reports.language import Language, load_language
 from .reports.tally import SEVERITY, weighted
 from .reports.visible import clip, visible
-from .run import Tally
 from .spec import Verdict
+
+if TYPE_CHECKING:
+    from .run import Tally
 
 __all__ = ["print_certificate", "print_table", "progress"]
 

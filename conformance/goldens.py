@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from .dtypes import dtype_of, lookup
+from .files import naming
 from .numerics import Expected
 from .rules import Rule
 from .spec import Case, Source
@@ -108,8 +109,10 @@ class GoldenCache:
             for older in path.parent.glob(f"{path.name.partition('.')[0]}.*.golden"):
                 if older != path:
                     older.unlink(missing_ok=True)
-        except BaseException:
+        except BaseException as error:
             Path(name).unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise naming(path, error) from None
             raise
 
 

@@ -12,7 +12,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from .draws import draw
-from .dtypes import BOOL, FLOATS, INTEGERS, dtype_of, lookup
+from .dtypes import BOOL, FLOATS, INTEGERS, dtype_of, from_onnx, lookup
 from .spec import Operator, Sample, Shape, TensorSpec
 
 __all__ = [
@@ -119,16 +119,22 @@ def dtypes_of(operator: Operator, sample: Sample, opset: int) -> tuple[str, ...]
     return tuple(d for d in wanted if d in allowed)
 
 
-def to_tensor_proto(array: np.ndarray, name: str) -> TensorProto:
-    """An initializer with raw bytes (strings as string data)."""
+def to_tensor_proto(array: np.ndarray, name: str, into: TensorProto | None = None) -> TensorProto:
+    """An initializer with raw bytes (strings as string data), in a new message or ``into`` an empty one.
+
+    The latter is for large weights: ONNX's helpers copy a tensor once for the graph and once more for the model.
+    """
     dtype = lookup(dtype_of(array))
-    if dtype.kind == "string":
-        items = [str(s).encode() for s in array.flat]
-        return TensorProto(name=name, data_type=dtype.onnx, dims=array.shape, string_data=items)
+    proto = TensorProto() if into is None else into
     if dtype.name in ("int4", "uint4"):
-        return onnx.numpy_helper.from_array(array, name)
-    proto = TensorProto(name=name, data_type=dtype.onnx, dims=array.shape)
-    proto.raw_data = np.ascontiguousarray(array).tobytes()
+        proto.CopyFrom(onnx.numpy_helper.from_array(array, name))
+        return proto
+    proto.name, proto.data_type = name, dtype.onnx
+    proto.dims.extend(array.shape)
+    if dtype.kind == "string":
+        proto.string_data.extend(str(s).encode() for s in array.flat)
+    else:
+        proto.raw_data = np.ascontiguousarray(array).tobytes()
     return proto
 
 
@@ -162,12 +168,13 @@ def build(operator: Operator, sample: Sample, dtype: str, opset: int, key: str) 
         return Content(model, tuple(_feed(model.graph, specs, dtype, key, str(k)) for k, specs in enumerate(sets)))
     schema = schema_of(operator.name, opset, operator.domain)
     names = _input_names(schema, len(sample.inputs))
-    inputs, initializers, feed_names = [], [], []
+    inputs, feed_names = [], []
+    constants: dict[str, np.ndarray] = {}
     for position, (name, spec) in enumerate(zip(names, sample.inputs, strict=True)):
         if spec is None:
             names[position] = ""
         elif spec.constant:
-            initializers.append(to_tensor_proto(_values(spec, dtype, f"{key}/{name}"), name))
+            constants[name] = _values(spec, dtype, f"{key}/{name}")
         else:
             dims = _dims(spec, [s[position] for s in sample.again], name)
             inputs.append(helper.make_tensor_value_info(name, lookup(spec.dtype or dtype).onnx, dims))
@@ -195,9 +202,10 @@ def build(operator: Operator, sample: Sample, dtype: str, opset: int, key: str) 
         "case",
         inputs,
         [onnx.ValueInfoProto(name=o) for o in outputs if o],
-        initializers,
     )
     model = _model(graph, opset, operator.domain)
+    for name, value in constants.items():
+        to_tensor_proto(value, name, into=model.graph.initializer.add())
     sets = (sample.inputs, *sample.again)
     feeds = []
     for number, specs in enumerate(sets):
@@ -290,8 +298,11 @@ def value_types(graph: onnx.GraphProto) -> dict[str, tuple[str, tuple[int, ...] 
         if not tensor.elem_type:
             continue
         dims: tuple[int, ...] | None = None
-        if tensor.HasField("shape") and all(d.HasField("dim_value") for d in tensor.shape.dim):
-            dims = tuple(d.dim_value for d in tensor.shape.dim)
+        if tensor.HasField("shape"):
+            dims = tuple([d.dim_value for d in tensor.shape.dim])
+            # Zero is also what a symbolic dimension has here.
+            if 0 in dims and not all(d.HasField("dim_value") for d in tensor.shape.dim):
+                dims = None
         types[value.name] = (lookup_name(tensor.elem_type), dims)
     for initializer in graph.initializer:
         types[initializer.name] = (lookup_name(initializer.data_type), tuple(initializer.dims))
@@ -300,8 +311,6 @@ def value_types(graph: onnx.GraphProto) -> dict[str, tuple[str, tuple[int, ...] 
 
 def lookup_name(elem_type: int) -> str:
     """The name of an element type, "" for one that the table does not have."""
-    from .dtypes import from_onnx
-
     try:
         return from_onnx(elem_type).name
     except KeyError:

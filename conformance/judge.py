@@ -344,11 +344,18 @@ def _precision(result: _Comparison, want: Expected, value: np.ndarray, out: np.n
     if isinstance(want.rule, Accumulation) and want.magnitude is not None:
         size = np.broadcast_to(want.magnitude, want.value.shape).reshape(-1)[::step]
     error = np.abs(a - y)
-    units = error[np.isfinite(error)] / t[np.isfinite(error)]
+    if not np.isfinite(error).all():  # infinities and NaN have no distance
+        finite = np.isfinite(error)
+        error, t, size = error[finite], t[finite], size[finite]
+    units = error / t
+    if not np.isfinite(units).all():
+        units = np.nan_to_num(units, nan=0.0, posinf=UNBOUNDED)
     if len(units):
-        result.median = float(np.median(np.nan_to_num(units, nan=0.0, posinf=UNBOUNDED)))
-    use = np.isfinite(error) & (size >= lookup(want.dtype).smallest)
-    square = float(np.mean((error[use] / size[use]) ** 2)) if use.any() else 0.0
+        result.median = float(np.median(units))
+    use = size >= lookup(want.dtype).smallest
+    if not use.all():
+        error, size = error[use], size[use]
+    square = float(np.mean((error / size) ** 2)) if len(error) else 0.0
     if 0.0 < square < math.inf:
         result.bits = -0.5 * math.log2(square)
 

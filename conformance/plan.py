@@ -27,6 +27,7 @@ __all__ = [
     "PlannedNode",
     "Selection",
     "build_plan",
+    "check",
     "samples_of",
 ]
 
@@ -349,11 +350,8 @@ def _check_names(kind: str, wanted: Sequence[str], known: Collection[str]) -> No
         )
 
 
-def build_plan(selection: Selection) -> Plan:
-    """The plan of a selection: operator cases family by family, then each model's nodes, blocks and whole run.
-
-    Raises ``UsageError`` for an unknown suite, operator, model or dtype, or a selection that leaves no case.
-    """
+def check(selection: Selection) -> None:
+    """Raises ``UsageError`` for an unknown suite, opset, operator, model or dtype; quick, as it opens no model."""
     if selection.suite not in SUITES:
         raise UsageError(f"unknown suite {selection.suite!r}; there are {', '.join(SUITES)}")
     newest = onnx.defs.onnx_opset_version()
@@ -369,6 +367,14 @@ def build_plan(selection: Selection) -> Plan:
             lookup(dtype)
         except KeyError:
             raise UsageError(f"unknown dtype {dtype}; ONNX's names are meant, such as float16 or int64") from None
+
+
+def build_plan(selection: Selection) -> Plan:
+    """The plan of a selection: operator cases family by family, then each model's nodes, blocks and whole run.
+
+    Raises ``UsageError`` for what ``check`` refuses, and for a selection that leaves no case.
+    """
+    check(selection)
     cases: list[Case] = []
     only_models = bool(selection.models) and not selection.operators
     for operator in catalogue().values():
@@ -378,7 +384,11 @@ def build_plan(selection: Selection) -> Plan:
     cases += more
     if not cases:
         newer = [n for n in selection.operators if schema_of(n, selection.opset, "") is None]
-        hint = f"; {', '.join(newer)} came after opset {selection.opset}, try --opset {newest}" if newer else ""
+        hint = (
+            f"; {', '.join(newer)} came after opset {selection.opset}, try --opset {onnx.defs.onnx_opset_version()}"
+            if newer
+            else ""
+        )
         raise UsageError(f"the selection leaves no case: loosen --operator, --model or --dtype{hint}")
     return Plan(selection, tuple(cases), tuple(model_plans))
 

@@ -53,11 +53,13 @@ def _distribution(x: np.ndarray, cdf: Callable[[float], float], size: float) -> 
     values = np.sort(x.astype(np.float64).ravel())
     n = len(values)
     reach = math.sqrt(_LOG / (2 * n))
-    for v in values[:: max(1, n // _POINTS)]:
+    points = values[:: max(1, n // _POINTS)]
+    below, up_to = (np.searchsorted(values, points, side).tolist() for side in ("left", "right"))
+    for v, *counts in zip(points.tolist(), below, up_to, strict=True):
         # The value stands for all reals that are rounded to it, and the generator has a grid of its own.
         width = 2.0**-kind.p * (abs(v) + size)
         low, high = cdf(v - width) - reach, cdf(v + width) + reach
-        for count in (np.searchsorted(values, v, "left"), np.searchsorted(values, v, "right")):
+        for count in counts:
             if not low <= count / n <= high:
                 return f"a share of {count / n:.4f} up to {v:.6g} where {low:.4f} to {high:.4f} is expected ({n} values)"
     return None

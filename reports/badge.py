@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..certificate import Certificate
+from ..files import write_whole
 from ..grade import grade
 from ..runfolder import read_run
 
@@ -64,12 +65,10 @@ def render_badge(certificate: Certificate) -> str:
     return environment.get_template("badge.svg").render(badge=badge(certificate)) + "\n"
 
 
-def write_badge(folder: Path | str) -> Path:
-    """Write DIR/badge.svg from the evidence in DIR; returns its path."""
+def write_badge(folder: Path | str, certificate: Certificate | None = None) -> Path:
+    """Write DIR/badge.svg from the evidence in DIR, or from the grade that was just made of it; returns its path."""
     folder = Path(folder)
-    part = folder / "badge.svg.part"
-    part.write_text(render_badge(grade(read_run(folder))), encoding="utf-8")
-    return part.replace(folder / "badge.svg")
+    return write_whole(folder / "badge.svg", render_badge(certificate or grade(read_run(folder))))
 
 
 def _shown(text: str, limit: int) -> str:

@@ -10,9 +10,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..certificate import TIERS, percent
+from ..certificate import TIERS, Certificate, percent
+from ..files import write_whole
 from ..grade import grade
-from ..runfolder import read_run
+from ..runfolder import RunFolder, read_run
 from .distribution import HEIGHT, TICKS, WIDTH
 from .language import Language, load_language
 from .payload import as_script, columns
@@ -114,15 +115,16 @@ def render_report(content: Page, language: Language) -> str:
     )
 
 
-def write_report(folder: Path, language: str = "en") -> Path:
+def write_report(folder: Path, language: str = "en", graded: tuple[RunFolder, Certificate] | None = None) -> Path:
     """Write ``folder/report/index.html`` from the run folder's evidence alone; returns its path.
 
-    Raises ``UsageError`` for an unknown language or a folder that holds no run.
+    ``graded``: the evidence and its grade, where both have just been made. Raises ``UsageError`` for an unknown language or a folder that holds no run.
     """
     spoken = load_language(language)
-    run = read_run(folder)
-    text = render_report(page(run, grade(run)), spoken)
+    if graded is None:
+        run = read_run(folder)
+        graded = run, grade(run)
+    text = render_report(page(*graded), spoken)
     target = Path(folder) / "report" / "index.html"
     target.parent.mkdir(exist_ok=True)
-    target.write_text(text, encoding="utf-8")
-    return target
+    return write_whole(target, text)
