@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +20,7 @@ from .operators import catalogue
 from .oracle import expect_content, model_goldens, rules_of
 from .plan import Plan, samples_of
 from .rules import EXACT, Rule
+from .scratch import Scratch
 from .spec import Case, Sample, Source
 from .weights import Weights
 
@@ -52,7 +51,7 @@ class Ready:
 class Casework:
     """Makes cases ready in the plan's order, from the golden cache or by running the oracle.
 
-    Used as a context manager: it owns a scratch folder, in memory where the system has one.
+    Used as a context manager: it owns scratch folders, the first in memory where the system has such a place.
     """
 
     def __init__(self, plan: Plan, cache: Path, *, published_only: bool = False) -> None:
@@ -61,16 +60,16 @@ class Casework:
         self._cache_folder = cache
         self._cache = GoldenCache(cache)
         self._published_only = published_only
-        self._scratch = Path()
+        self._scratch: Scratch | None = None
         self._serial = itertools.count()
 
     def __enter__(self) -> Casework:
-        memory = Path("/dev/shm")
-        self._scratch = Path(tempfile.mkdtemp(prefix="conformance-", dir=memory if memory.is_dir() else None))
+        self._scratch = Scratch()
         return self
 
     def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        if self._scratch is not None:
+            self._scratch.close()
 
     def ready(self, skip: Callable[[Case], bool]) -> Iterator[Ready]:
         """Every case that is not skipped, operator cases first, then each model's in one run of that model."""
@@ -167,20 +166,23 @@ class Casework:
 
     def _require_oracle(self, case: Case) -> None:
         if self._published_only:
-            raise UsageError(f"no published golden for {case.id}: the folder is of another suite version or seed")
+            raise UsageError(
+                f"no published golden for {case.id} in {self._cache_folder}: the folder is of another suite version "
+                "or seed, or of a run without this case"
+            )
         try:
             import torch
         except ImportError:
             raise UsageError(
                 f"no golden for {case.id} in {self._cache_folder}, and computing it needs torch: "
-                "pip install 'conformance[oracle]', or name a folder of published goldens with --goldens"
+                "pip install 'conformance[oracle]', or name a folder of published goldens (run --goldens, or "
+                "CONFORMANCE_CACHE)"
             ) from None
         assert torch
 
     def _write(self, model: onnx.ModelProto) -> Path:
-        path = self._scratch / f"{next(self._serial)}.onnx"
-        path.write_bytes(model.SerializeToString())
-        return path
+        assert self._scratch is not None, "used outside its with block"
+        return self._scratch.write(f"{next(self._serial)}.onnx", model.SerializeToString())
 
 
 class _OracleFailure(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -28,6 +29,16 @@ LANGUAGES = ("en", "zh")
 Folder = click.Path(path_type=Path, file_okay=False)
 
 
+class Finite(click.FloatRange):
+    """A number in a range: "nan" and "inf" parse as floats, but are no limits."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a number of this kind.", param, ctx)
+        return number
+
+
 class Incomplete(Exception):
     """A run that ended with cases left without a verdict."""
 
@@ -38,6 +49,7 @@ def cli() -> None:
     """Operator-level conformance and certification for AI backends.
 
     A BACKEND is a built-in name (see `conformance list backends`), package.module:Class or path/to/file.py[:Class].
+
     Exit status: 0 done, 1 below the required tier, 2 wrong usage, 3 incomplete.
     """
 
@@ -46,7 +58,11 @@ def _selection(function: Callable[..., None]) -> Callable[..., None]:
     """The options that say what of the suite is wanted."""
     options = (
         click.option(
-            "--suite", type=click.Choice(["smoke", "standard", "full"]), default="standard", show_default=True
+            "--suite",
+            type=click.Choice(["smoke", "standard", "full"]),
+            default="standard",
+            show_default=True,
+            help="smoke: two samples of every operator, and no certificate.",
         ),
         click.option(
             "--operator", "operators", multiple=True, metavar="NAME", help="Only this operator. Repeatable."
@@ -61,17 +77,15 @@ def _selection(function: Callable[..., None]) -> Callable[..., None]:
     return function
 
 
-@cli.command()
+@cli.command(short_help="Run the suite against BACKEND, grade it, write the report.")
 @click.argument("backend")
 @click.option("-o", "--output", type=Folder, help="The run folder.  [default: runs/NAME, numbered]")
 @_selection
 @click.option(
     "--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Backend processes at a time."
 )
-@click.option(
-    "--timeout", type=click.FloatRange(0.1), default=60.0, show_default=True, help="Seconds for one case."
-)
-@click.option("--memory", type=click.FloatRange(0.1), metavar="GB", help="Memory limit of one backend process.")
+@click.option("--timeout", type=Finite(0.1), default=60.0, show_default=True, help="Seconds for one case.")
+@click.option("--memory", type=Finite(0.1), metavar="GB", help="Memory limit of one backend process.")
 @click.option("--python", "interpreter", metavar="EXECUTABLE", help="Run the backend in this interpreter.")
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Passed to the backend. Repeatable.")
 @click.option("--waivers", type=click.Path(path_type=Path), help="Known failures (TOML).")
@@ -149,7 +163,7 @@ def grade(folder: Path) -> None:
         raise Incomplete("the certificate is incomplete")
 
 
-@cli.command()
+@cli.command(short_help="Write the HTML report of a run folder again.")
 @click.argument("folder", type=Folder)
 @click.option("--language", type=click.Choice(LANGUAGES), default="en", show_default=True)
 def report(folder: Path, language: str) -> None:
@@ -158,7 +172,7 @@ def report(folder: Path, language: str) -> None:
     click.echo(folder / "report" / "index.html")
 
 
-@cli.command()
+@cli.command(short_help="Build a compatibility matrix, a static site.")
 @click.argument("folders", nargs=-1, required=True, type=Folder)
 @click.option("-o", "--output", type=Folder, required=True, help="The folder of the site.")
 @click.option("--language", type=click.Choice(LANGUAGES), default="en", show_default=True)
@@ -183,7 +197,7 @@ def diff(old: Path, new: Path) -> None:
         sys.exit(BELOW)
 
 
-@cli.command()
+@cli.command(short_help="Write one case as an ONNX test-data folder and a script.")
 @click.argument("folder", type=Folder)
 @click.argument("case")
 @click.option("-o", "--output", type=Folder, required=True, help="A new folder.")
@@ -218,10 +232,10 @@ def list_(
         from .models import manifest
 
         rows = [
-            (m.name, m.domain, str(m.nodes), str(m.operators), f"{m.parameters / 1e6:.1f} M", f"opset {m.opset}")
+            (m.name, m.domain, str(m.nodes), str(m.operators), f"{m.parameters / 1e6:.1f} M", str(m.opset))
             for m in manifest().values()
         ]
-        _table(("model", "domain", "nodes", "operators", "parameters", "opset"), rows)
+        _table(("model", "domain", "nodes", "operators", "params", "opset"), rows)
         return
     from .plan import Selection
 
@@ -270,7 +284,7 @@ def sign(folder: Path, key: Path) -> None:
     click.echo(sign_folder(folder, key))
 
 
-@cli.command()
+@cli.command(short_help="Check a run folder against its signature and its grade.")
 @click.argument("folder", type=Folder)
 @click.option("--key", type=click.Path(path_type=Path), help="The signer's public key (PEM).")
 def verify(folder: Path, key: Path | None) -> None:
@@ -286,13 +300,13 @@ def verify(folder: Path, key: Path | None) -> None:
 # --- What the commands share -----------------------------------------------------------------------------
 
 
-def pairs(options: Sequence[str]) -> dict[str, str]:
-    """KEY=VALUE texts as a mapping. Raises ``UsageError`` for anything else."""
+def pairs(options: Sequence[str], flag: str = "--option") -> dict[str, str]:
+    """KEY=VALUE texts, given with ``flag``, as a mapping. Raises ``UsageError`` for anything else."""
     pairs = {}
     for option in options:
         key, separator, value = option.partition("=")
         if not separator or not key:
-            raise UsageError(f"--option {option}: KEY=VALUE is meant")
+            raise UsageError(f"{flag} {option}: KEY=VALUE is meant")
         pairs[key] = value
     return pairs
 
@@ -325,15 +339,14 @@ def _check_waivers(path: Path) -> None:
 
 
 def _grade(folder: Path) -> tuple[RunFolder, Certificate]:
+    from .files import write_whole
     from .grade import grade as grade_run
     from .runfolder import read_run
 
     evidence = read_run(folder)
     certificate = grade_run(evidence)
     text = json.dumps(certificate.as_json(), indent=1) + "\n"  # ASCII: a backend's name may not be valid Unicode
-    part = folder / "certificate.part"
-    part.write_text(text, encoding="utf-8")
-    part.replace(folder / "certificate.json")
+    write_whole(folder / "certificate.json", text)
     return evidence, certificate
 
 

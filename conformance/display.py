@@ -6,25 +6,44 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
-from .certificate import Certificate, percent
-from .run import Tally
+from .certificate import Blocker, Certificate, percent
+from .reports.criteria import CriterionView, tier_views
+from .reports.language import Language, load_language
+from .reports.tally import SEVERITY, weighted
+from .reports.visible import clip, visible
 from .spec import Verdict
+
+if TYPE_CHECKING:
+    from .run import Tally
 
 __all__ = ["print_certificate", "print_table", "progress"]
 
 COLOURS = {Verdict.PASS: "green", Verdict.UNSUPPORTED: "yellow", Verdict.NOT_RUN: "magenta"}
 PLAIN_SECONDS = 10.0  # between two lines where there is no terminal: a log that a person reads afterwards
 SHOWN_BLOCKERS = 5
+MOST_ITEMS = 9  # of what keeps a criterion from being met, however wide the terminal is
 
 
 def _counts(tally: Tally) -> str:
     return "  ".join(f"[{COLOURS.get(v, 'red')}]{tally.counts[v]} {v}[/]" for v in Verdict if tally.counts.get(v))
+
+
+class _Progress(Progress):
+    """A bar as wide as the terminal, and the counts on a line of their own: ten verdicts leave no room beside it."""
+
+    counts = ""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        yield Text.from_markup(self.counts)
 
 
 @contextlib.contextmanager
@@ -34,24 +53,23 @@ def progress() -> Iterator[Callable[[Tally], None]]:
     if not console.is_terminal:
         yield _plain_progress(console)
         return
-    with Progress(
+    with _Progress(
         TextColumn("{task.fields[rate]}"),
-        BarColumn(),
+        BarColumn(bar_width=None),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[counts]}"),
         console=console,
+        expand=True,
     ) as bar:
-        task = bar.add_task("", total=None, rate="", counts="")
+        task = bar.add_task("", total=None, rate="")
         began, resumed = time.monotonic(), None
 
         def show(tally: Tally) -> None:
             nonlocal resumed
             resumed = tally.done if resumed is None else resumed
             rate = (tally.done - resumed) / max(time.monotonic() - began, 1e-3)
-            bar.update(
-                task, total=tally.planned, completed=tally.done, rate=f"{rate:4.0f}/s", counts=_counts(tally)
-            )
+            bar.counts = _counts(tally)
+            bar.update(task, total=tally.planned, completed=tally.done, rate=f"{rate:4.0f}/s")
 
         yield show
 
@@ -76,39 +94,77 @@ def _plain_progress(console: Console) -> Callable[[Tally], None]:
 def print_certificate(certificate: Certificate, folder: Path) -> None:
     """The tier, the counts, the criteria not met for the next tier, what to fix first, and where the report is."""
     console = Console(soft_wrap=True, highlight=False)
+    console.print(f"\n[bold]{_title(certificate)}[/bold]")
     summary = certificate.summary
+    console.print(f"{summary.passed:,} of {summary.planned:,} cases pass")
+    if others := _others(certificate):
+        console.print(f"  {others}", soft_wrap=not console.is_terminal)
+    console.print(
+        f"Operators trusted: {summary.operators_trusted} of {summary.operators} ({percent(summary.coverage)}, "
+        f"weighted {weighted(summary)})"
+    )
+    console.print(f"Models whole: {summary.models_whole} of {summary.models}")
+    next_tier = certificate.tier + 1
+    views, _ = tier_views(certificate)
+    unmet = [row for view in views if view.tier == next_tier for row in view.criteria if row.met is False]
+    if unmet and _selected(certificate):  # of a part of the suite, what a tier asks for says nothing
+        console.print(f"\nNot met for Tier {next_tier}:")
+        for row in unmet:
+            console.print(f"  [red]✗[/red] {escape(_criterion(row, load_language('en'), console.width - 4))}")
+    if certificate.blockers:
+        console.print("\nFix first:")
+    for place, blocker in enumerate(certificate.blockers[:SHOWN_BLOCKERS], 1):
+        console.print(f"  {place}. {escape(_blocker(blocker))}")
+    if len(certificate.blockers) > SHOWN_BLOCKERS:
+        console.print(f"  and {len(certificate.blockers) - SHOWN_BLOCKERS} more in the report")
+    for error in certificate.waiver_errors:
+        console.print(f"[red]waiver[/red] {escape(visible(error))}")
+    console.print(f"\nReport: {escape(str(folder / 'report' / 'index.html'))}")
+
+
+def _selected(certificate: Certificate) -> bool:
+    """The plan is the whole suite, not a part that somebody picked."""
+    return certificate.suite.get("complete") is True
+
+
+def _title(certificate: Certificate) -> str:
+    if not _selected(certificate):
+        return "No tier is given: only a part of the suite was run"
     if not certificate.complete:
-        title = "No tier: the run is not a whole suite, or has cases without a verdict"
-    elif certificate.tier:
-        title = f"Tier {certificate.tier}"
-    else:
-        title = "No tier reached"
+        return "No tier is given: some planned cases have no verdict"
+    title = f"Tier {certificate.tier}" if certificate.tier else "No tier reached"
     if certificate.provisional:
         title += f" (Tier {certificate.provisional_tier} provisionally: the suite is too small to give it)"
-    console.print(f"\n[bold]{title}[/bold]")
-    console.print(
-        f"{summary.passed} of {summary.planned} cases pass; operators trusted "
-        f"{summary.operators_trusted} of {summary.operators} ({percent(summary.coverage)}, weighted "
-        f"{percent(summary.weighted_coverage)}); models whole {summary.models_whole} of {summary.models}"
-    )
-    next_tier = certificate.tier + 1
-    for missing in certificate.missing:
-        if certificate.complete and missing.tier == next_tier:
-            console.print(
-                f"  tier {missing.tier} asks for {missing.required} {missing.name}; the suite has {missing.available}"
-            )
-    unmet = [c for c in certificate.criteria if c.tier == next_tier and c.met is False and not c.short]
-    for criterion in unmet:
-        console.print(
-            f"  [red]✗[/red] tier {criterion.tier}: {escape(criterion.name)}: {escape(criterion.detail)}"
-        )
-    if certificate.blockers:
-        console.print("Fix first:")
-    for blocker in certificate.blockers[:SHOWN_BLOCKERS]:
-        console.print(f"  {escape(blocker.what)}")
-    for error in certificate.waiver_errors:
-        console.print(f"  [red]waiver[/red] {escape(error)}")
-    console.print(f"Report: {escape(str(folder / 'report' / 'index.html'))}")
+    return title
+
+
+def _others(certificate: Certificate) -> str:
+    """``54 wrong, 620 unsupported``: the cases that did not pass, the gravest first."""
+    counts = {v: certificate.summary.count(v) for v in SEVERITY if v is not Verdict.PASS}
+    return ", ".join(f"[{COLOURS.get(v, 'red')}]{count:,} {v}[/]" for v, count in counts.items() if count)
+
+
+def _criterion(row: CriterionView, language: Language, width: int) -> str:
+    """``All Core operators trusted: 33, required ≥ 35 (Pow, Where)``, with as many names as a line has room for."""
+    text = f"{language.name('criterion', row.name)}: {row.reached}, required {row.required}"
+    if row.short:
+        return f"{text}; the suite has {row.available}"
+    items = [visible(item) for item in row.items]
+    for count in range(min(len(items), MOST_ITEMS), 0, -1):
+        rest = f", and {len(items) - count} more" if count < len(items) else ""
+        line = f"{text} ({', '.join(items[:count])}{rest})"
+        if len(line) <= width:
+            return line
+    return text
+
+
+def _blocker(blocker: Blocker) -> str:
+    """``Pow in float32: 2 unsupported; alone makes 1 model whole``."""
+    counts = ", ".join(f"{blocker.verdicts[v]} {v}" for v in SEVERITY if blocker.verdicts.get(v))
+    text = f"{clip(visible(blocker.what), 60)}: {counts}"
+    if blocker.unlocks:
+        text += f"; alone makes {len(blocker.unlocks)} model{'s' * (len(blocker.unlocks) > 1)} whole"
+    return text
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -118,7 +174,11 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         for row in rows:
             print("\t".join(row))
         return
-    table = Table(*header, box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for place, title in enumerate(header):
+        numbers = all(row[place][:1].isdigit() for row in rows)
+        # What the first column names is to be typed again: it is never cut, the others wrap.
+        table.add_column(title, no_wrap=place == 0, justify="right" if numbers else "left")
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
     console.print(table)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import UsageError
+from .files import write_whole
 from .grade import grade
 from .runfolder import CERTIFICATE, PLAN, RESULTS, RUN, WAIVERS, read_run
 
@@ -77,9 +78,7 @@ def sign(folder: Path | str, key: Path | str) -> Path:
     }
     signature = private.sign(_message(statement))
     text = json.dumps({**statement, "signature": base64.b64encode(signature).decode()}, indent=1) + "\n"
-    part = folder / f"{SIGNATURE}.part"
-    part.write_text(text, encoding="utf-8")
-    return part.replace(folder / SIGNATURE)
+    return write_whole(folder / SIGNATURE, text)
 
 
 def verify(folder: Path | str, key: Path | str | None = None) -> Verification:

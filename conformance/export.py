@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import onnx
 
+from ._version import __version__
 from .casework import Casework, Ready
 from .errors import UsageError
 from .goldens import default_folder
 from .graphs import to_tensor_proto
 from .numerics import allowed
-from .plan import Selection, build_plan
-from .runfolder import read_run
+from .plan import Plan, Selection, build_plan
+from .runfolder import RunFolder, read_run
 from .spec import Case, Source
 
 __all__ = ["export_case"]
@@ -31,18 +32,38 @@ def export_case(folder: Path, case_id: str, output: Path) -> Path:
     """
     if output.exists():
         raise UsageError(f"{output} exists already; name a new folder")
-    suite = read_run(folder).suite
-    plan = build_plan(Selection("full", int(suite["opset"]), int(suite["seed"])))
-    found = [c for c in plan.cases if c.id == case_id]
-    if not found:
-        raise UsageError(f"this suite has no case {case_id}; `conformance list cases` shows those that there are")
+    run = read_run(folder)
+    if case_id not in run.plan.cases:
+        raise UsageError(f"{folder} has no case {case_id}; results.jsonl names those that there are")
+    plan, case = _again(run, case_id)
     with Casework(plan, default_folder()) as casework:
-        ready = _ready(casework, found[0])
+        ready = _ready(casework, case)
         if ready.problem:
             raise UsageError(f"{case_id} cannot be exported: {ready.problem}")
         output.mkdir(parents=True)
-        _write(ready, output)
+        try:
+            _write(ready, output)
+        except BaseException:
+            shutil.rmtree(output, ignore_errors=True)
+            raise
     return output
+
+
+def _again(run: RunFolder, case_id: str) -> tuple[Plan, Case]:
+    """The case as it was planned, and a plan that has it."""
+    planned = run.plan.cases[case_id]
+    try:
+        opset, seed = int(run.suite["opset"]), int(run.suite["seed"])
+    except (KeyError, TypeError, ValueError):
+        raise UsageError(f"{run.path}: the run names no suite opset and seed to make {case_id} from") from None
+    plan = build_plan(Selection("full", opset, seed, models=(planned.model,) if planned.model else ()))
+    case = next((c for c in plan.cases if c.id == case_id), None)
+    if case is None or case.digest != planned.digest:
+        raise UsageError(
+            f"{case_id} of suite {run.suite.get('version')} is another case in this one, {__version__}: "
+            "export it with the version that made the run"
+        )
+    return plan, case
 
 
 def _ready(casework: Casework, case: Case) -> Ready:

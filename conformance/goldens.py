@@ -10,7 +10,8 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,14 @@ from typing import Any
 import numpy as np
 
 from .dtypes import dtype_of, lookup
+from .files import naming
 from .numerics import Expected
 from .rules import Rule
 from .spec import Case, Source
 
 __all__ = ["Golden", "GoldenCache", "default_folder"]
 
-_MAGIC = b"golden1\n"
+_MAGIC = b"golden2\n"
 _PARTS = ("value", "magnitude", "terms", "spread", "low", "high")
 # Conditioning needs few digits: above this many elements it is kept in float32.
 _NARROW_ABOVE = 4096
@@ -63,6 +65,10 @@ def _oracle_version(family: str) -> str:
     return state.hexdigest()
 
 
+def _hash(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
 class GoldenCache:
     """Goldens under one folder, one file each, written whole or not at all."""
 
@@ -72,9 +78,9 @@ class GoldenCache:
     def path(self, case: Case, seed: int) -> Path:
         """Where the golden of a case lies, whether or not it is there."""
         family = case.family if case.source in (Source.OPERATOR, Source.MODEL) else "*"
-        text = f"{case.digest} {case.id} {seed} {_oracle_version(family)}"
-        key = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-        return self.folder / "goldens" / key[:2] / f"{key[2:]}.golden"
+        key = _hash(f"{case.id} {case.opset} {seed}")
+        version = _hash(f"{case.digest} {_oracle_version(family)}")
+        return self.folder / "goldens" / key[:2] / f"{key[2:]}.{version}.golden"
 
     def has(self, case: Case, seed: int) -> bool:
         return self.path(case, seed).exists()
@@ -86,14 +92,12 @@ class GoldenCache:
             data = np.memmap(path, dtype=np.uint8, mode="r") if path.stat().st_size > 1 << 20 else None
             blob = path.read_bytes() if data is None else data
             return _decode(blob, rules)
-        except FileNotFoundError:
-            return None
-        except (ValueError, KeyError, IndexError):
-            path.unlink(missing_ok=True)
+        except (FileNotFoundError, ValueError, KeyError, IndexError):
             return None
 
     def store(self, case: Case, seed: int, golden: Golden) -> None:
-        """Keep a golden. Raises ``OSError`` where the disk does not take it."""
+        """Keep a golden, in place of one that an older oracle made. Raises ``OSError`` where the disk does not take
+        it."""
         path = self.path(case, seed)
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
@@ -102,8 +106,13 @@ class GoldenCache:
                 for chunk in _encode(golden):
                     file.write(chunk)
             Path(name).replace(path)
-        except BaseException:
+            for older in path.parent.glob(f"{path.name.partition('.')[0]}.*.golden"):
+                if older != path:
+                    older.unlink(missing_ok=True)
+        except BaseException as error:
             Path(name).unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise naming(path, error) from None
             raise
 
 
@@ -141,8 +150,12 @@ def _encode(golden: Golden) -> list[bytes | memoryview]:
             raw = np.ascontiguousarray(array).tobytes()
         described.append([dtype, list(array.shape), len(raw)])
         chunks.append(raw)
-    header = json.dumps({"sets": sets, "arrays": described}).encode()
+    header = json.dumps({"sets": sets, "arrays": described, "crc": _checksum(chunks)}).encode()
     return [_MAGIC, len(header).to_bytes(8, "little"), header, *chunks]
+
+
+def _checksum(chunks: Iterable[Any]) -> int:
+    return functools.reduce(lambda crc, chunk: zlib.crc32(chunk, crc), chunks, 0)
 
 
 def _decode(blob: Any, rules: Sequence[Rule]) -> Golden:
@@ -151,11 +164,11 @@ def _decode(blob: Any, rules: Sequence[Rule]) -> Golden:
     size = int.from_bytes(bytes(blob[8:16]), "little")
     header = json.loads(bytes(blob[16 : 16 + size]))
     start = 16 + size
+    if _checksum([blob[start:]]) != header["crc"]:
+        raise ValueError("damaged")
     arrays: list[np.ndarray] = []
     for dtype, shape, length in header["arrays"]:
         raw = blob[start : start + length]
-        if len(raw) != length:
-            raise ValueError("truncated")
         start += length
         if dtype == "string":
             array = np.empty(int(np.prod(shape)), dtype=object)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -11,13 +12,16 @@ from types import TracebackType
 from typing import Any
 
 from .errors import UsageError
+from .files import write_whole
 
 __all__ = ["Journal"]
 
 RESULTS = "results.jsonl"
 IDENTITY = "identity.json"
-# Any of these makes a folder one that holds a run.
+# Any of these makes a folder one that holds a run,
 _TRACES = (RESULTS, IDENTITY, "run.json")
+# and these a run would overwrite, or take for its own.
+_LATER = ("plan.json", "certificate.json", "waivers.toml", "junit.xml", "badge.svg", "report", "signature.json")
 
 
 class Journal:
@@ -26,12 +30,23 @@ class Journal:
     ``completed``: the records that the folder held when it was opened, by case; the last one of a case counts.
     """
 
-    def __init__(self, path: Path, descriptor: int, completed: dict[str, dict[str, Any]], size: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        descriptor: int,
+        completed: dict[str, dict[str, Any]],
+        size: int,
+        *,
+        new: bool,
+        made: bool,
+    ) -> None:
         """Use ``Journal.open``."""
         self.completed = completed
         self._path = path
         self._descriptor = descriptor
         self._size = size
+        self._new = new  # the run, and
+        self._made = made  # the folder
 
     @classmethod
     def open(cls, folder: Path, *, resume: bool, identity: Mapping[str, Any]) -> Journal:
@@ -39,14 +54,19 @@ class Journal:
 
         ``identity`` (JSON values) says which run this is: backend, options, suite digest, seed. What a killed run
         left half-written at the end is cut off. Raises ``UsageError`` for a folder that holds a run where none is
-        to be resumed, another run than this one, a run that is still going on, or unreadable records.
+        to be resumed, another run than this one, a run that is still going on, unreadable records, or somebody
+        else's files under the names that a run writes.
         """
         path = folder / RESULTS
         try:
+            made = not folder.exists()
             folder.mkdir(parents=True, exist_ok=True)
             used = any((folder / name).exists() for name in _TRACES)
             if used and not resume:
                 raise UsageError(f"{folder} holds a run: continue it with --resume, or choose another folder")
+            strange = None if used else next((name for name in _LATER if (folder / name).exists()), None)
+            if strange is not None:
+                raise UsageError(f"{folder} has a {strange} that is of no run here: choose another folder")
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise UsageError(f"cannot write to {folder}: {error.strerror}") from None
@@ -61,7 +81,7 @@ class Journal:
         except BaseException:
             os.close(descriptor)
             raise
-        return cls(path, descriptor, completed, size)
+        return cls(path, descriptor, completed, size, new=not used, made=made)
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Add a record; when this returns, it outlives the process.
@@ -85,7 +105,14 @@ class Journal:
         self._size += len(line)
 
     def close(self) -> None:
-        """Release the folder."""
+        """Release the folder. A run that never began leaves nothing there, so that its name can be used again."""
+        folder = self._path.parent
+        if self._new and not self._size and not (folder / "run.json").exists():
+            self._path.unlink(missing_ok=True)
+            (folder / IDENTITY).unlink(missing_ok=True)
+            if self._made:
+                with contextlib.suppress(OSError):  # somebody put something there in the meantime
+                    folder.rmdir()
         os.close(self._descriptor)
 
     def __enter__(self) -> Journal:
@@ -107,10 +134,8 @@ def _lock(descriptor: int, folder: Path) -> None:
 
 
 def _write_identity(folder: Path, identity: Mapping[str, Any]) -> None:
-    part = folder / f".{IDENTITY}.part"
     try:
-        part.write_text(json.dumps(identity, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        part.replace(folder / IDENTITY)
+        write_whole(folder / IDENTITY, json.dumps(identity, indent=1, sort_keys=True) + "\n")
     except OSError as error:
         raise UsageError(f"cannot write to {folder}: {error.strerror}") from None
 

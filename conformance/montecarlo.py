@@ -91,6 +91,11 @@ _ROUNDED: dict[str, tuple[float, float, float]] = {
 }
 
 
+# Of these, IEEE 754's own: they round correctly, so a whole number that the format holds comes out exact. An index
+# that is computed in floats (a floor and an offset) stays an index.
+_CORRECT = _words("add sub rsub mul")
+
+
 class UnknownOperationError(ValueError):
     """The definition uses a torch operation whose rounding is not known; write it with simpler ones."""
 
@@ -188,6 +193,7 @@ class _Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
         self._u = kind.u
         self._accumulator = lookup(kind.accumulator).u
         self._narrow = kind.p < lookup("float32").p
+        self._whole = 2.0 ** (kind.p + 1)
         # Where subnormals are common their rounding is absolute: half of 2u times the smallest normal number.
         self._smallest = kind.smallest if kind.smallest > 1e-30 else 0.0
         self._key = key
@@ -232,11 +238,14 @@ class _Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
                 )
         elif self._disturbed and _is_real(result):
             count, narrow, scale = rounded
-            self._disturb(result, (narrow if self._narrow else count) * self._u, scale, noise)
+            relative = (narrow if self._narrow else count) * self._u
+            self._disturb(result, relative, scale, noise, correct=name in _CORRECT)
         return result
 
-    def _disturb(self, result: torch.Tensor, relative: float, scale: float, noise: torch.Tensor | None) -> None:
-        """Round ``result`` at random, in place."""
+    def _disturb(
+        self, result: torch.Tensor, relative: float, scale: float, noise: torch.Tensor | None, *, correct: bool
+    ) -> None:
+        """Round ``result`` at random, in place. ``correct``: but not where it is a whole number of the format."""
         if result.is_complex():
             # A component's error is relative to the modulus.
             size = torch.view_as_real(result).square().sum(-1, keepdim=True).sqrt_() * relative
@@ -253,6 +262,8 @@ class _Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
             drawn = self._signs(result).mul_(relative).mul_(result)
         if noise is not None:
             drawn.add_(self._signs(result).mul_(noise))
+        if correct:
+            drawn.masked_fill_((result.frac() == 0) & (result.abs() <= self._whole), 0.0)
         if not math.isfinite(drawn.sum().item()):  # an infinite or undefined result stays as it is
             drawn.masked_fill_(~torch.isfinite(drawn), 0.0)
         result.add_(drawn)

@@ -20,7 +20,7 @@ from .dtypes import lookup, torch_dtype
 from .goldens import Golden
 from .graphs import Content, Node, nodes_of
 from .interpreter import call, last_uses, operator_of, run_nodes, to_array, to_tensor
-from .numerics import Expected
+from .numerics import COMPOSITE_SIGMAS, Expected
 from .operators import catalogue
 from .rules import EXACT, Accumulation, Composite, OrderFree, Random, Requantised, Rule
 from .spec import Case, Sample, Source
@@ -117,6 +117,7 @@ def expect(
         _propagate(
             lambda: [call(node, tensors, widen=True)[i] for i in wanted], found, _working_dtype(node, inputs), key
         )
+        _drift(node, tensors, found)
     if any(isinstance(e.rule, Requantised) for e in found.values()):
         _bracket(node, tensors, inputs, found)
     return tuple(found[i] for i in wanted)
@@ -169,7 +170,7 @@ def _propagate(
     key: str,
     samples: int | None = None,
 ) -> None:
-    """σ of the composites among the outputs, by disturbed runs of the definition."""
+    """σ of the outputs that rounding touches, by disturbed runs of the definition."""
     from .montecarlo import spread
 
     if samples is None:
@@ -178,8 +179,20 @@ def _propagate(
     order = sorted(found)
     spreads = spread(run, dtype, samples, key, [found[i].value for i in order])
     for i, sigma in zip(order, spreads, strict=True):
-        if isinstance(found[i].rule, Composite):
+        # An integer that came out otherwise in a disturbed run (a tie of a quantisation, the index of the larger of
+        # two near-equals) is rounding's to decide, too.
+        if isinstance(found[i].rule, Composite) or np.isinf(sigma).any():
             found[i] = replace(found[i], spread=sigma)
+
+
+def _drift(node: Node, tensors: Sequence[torch.Tensor | None], found: dict[int, Expected]) -> None:
+    """The errors of the composites that all lean to one side, added to σ so that they count once."""
+    for i, expected in found.items():
+        if isinstance(expected.rule, Composite) and expected.rule.drift is not None:
+            assert expected.spread is not None
+            units = to_array(call(node, tensors, widen=True, meaning=expected.rule.drift)[i], "float64")
+            drift = units * lookup(expected.dtype).u
+            found[i] = replace(expected, spread=expected.spread + drift / COMPOSITE_SIGMAS)
 
 
 def _bracket(
@@ -198,14 +211,27 @@ def _bracket(
         for p in _operands(expected.rule, tensors):
             array = inputs[p]
             assert array is not None
-            for step in (-4.0, 4.0):
+            original = tensors[p]
+            assert original is not None
+            for changed in _moved(original, 4.0 * lookup(dtype_of(array)).u, expected.rule.extremes):
                 moved = list(tensors)
-                original = tensors[p]
-                assert original is not None
-                moved[p] = original * (1.0 + step * lookup(dtype_of(array)).u)
+                moved[p] = changed
                 value = to_array(call(node, moved, widen=True)[i], expected.dtype)
                 low, high = np.minimum(low, value), np.maximum(high, value)
         found[i] = replace(expected, low=low, high=high)
+
+
+def _moved(tensor: torch.Tensor, by: float, extremes: bool) -> Iterator[torch.Tensor]:
+    """The tensor with all elements moved either way, and with its extremes alone, each and both."""
+    import torch
+
+    parts = [torch.ones_like(tensor, dtype=torch.bool)]
+    if extremes and tensor.numel():
+        least, most = tensor == tensor.min(), tensor == tensor.max()
+        parts += [least, most, least | most]
+    for part in parts:
+        for step in (1.0 - by, 1.0 + by):
+            yield torch.where(part, tensor * step, tensor)
 
 
 # --- Reference models ------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ __all__ = [
     "PlannedNode",
     "Selection",
     "build_plan",
+    "check",
     "samples_of",
 ]
 
@@ -34,6 +35,8 @@ SUITES = ("smoke", "standard", "full")
 # The smoke suite: the first samples of every operator, and models small enough for a minute on a laptop.
 SMOKE_SAMPLES = 2
 SMOKE_MODELS = ("mobilenet-v2",)
+# The families whose operators a grade counts as quantised: scaling, and products of what was scaled.
+QUANTISED = ("quantisation", "quantised")
 _RULE_NAMES = {
     Exact: "exact",
     Rounded: "rounded",
@@ -169,7 +172,7 @@ def _operators_json(cases: Iterable[Case]) -> list[dict[str, Any]]:
                 "common": not domain and name in sets["common"],
                 "weight": 0.0 if domain else weights.get(name, 0.0),
                 "required_dtypes": sorted(dtypes),
-                "quantised": operator is not None and operator.family == "quantisation",
+                "quantised": operator is not None and operator.family in QUANTISED,
                 "extension": domain not in ("", "ai.onnx.ml"),
             }
         )
@@ -346,11 +349,8 @@ def _check_names(kind: str, wanted: Sequence[str], known: Collection[str]) -> No
         )
 
 
-def build_plan(selection: Selection) -> Plan:
-    """The plan of a selection: operator cases family by family, then each model's nodes, blocks and whole run.
-
-    Raises ``UsageError`` for an unknown suite, operator, model or dtype, or a selection that leaves no case.
-    """
+def check(selection: Selection) -> None:
+    """Raises ``UsageError`` for an unknown suite, opset, operator, model or dtype; quick, as it opens no model."""
     if selection.suite not in SUITES:
         raise UsageError(f"unknown suite {selection.suite!r}; there are {', '.join(SUITES)}")
     newest = onnx.defs.onnx_opset_version()
@@ -366,6 +366,14 @@ def build_plan(selection: Selection) -> Plan:
             lookup(dtype)
         except KeyError:
             raise UsageError(f"unknown dtype {dtype}; ONNX's names are meant, such as float16 or int64") from None
+
+
+def build_plan(selection: Selection) -> Plan:
+    """The plan of a selection: operator cases family by family, then each model's nodes, blocks and whole run.
+
+    Raises ``UsageError`` for what ``check`` refuses, and for a selection that leaves no case.
+    """
+    check(selection)
     cases: list[Case] = []
     only_models = bool(selection.models) and not selection.operators
     for operator in catalogue().values():
@@ -374,7 +382,13 @@ def build_plan(selection: Selection) -> Plan:
     model_plans, more = _models(selection)
     cases += more
     if not cases:
-        raise UsageError("the selection leaves no case: loosen --operator, --model or --dtype")
+        newer = [n for n in selection.operators if schema_of(n, selection.opset, "") is None]
+        hint = (
+            f"; {', '.join(newer)} came after opset {selection.opset}, try --opset {onnx.defs.onnx_opset_version()}"
+            if newer
+            else ""
+        )
+        raise UsageError(f"the selection leaves no case: loosen --operator, --model or --dtype{hint}")
     return Plan(selection, tuple(cases), tuple(model_plans))
 
 

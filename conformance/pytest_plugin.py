@@ -7,15 +7,16 @@ Verdicts come from `run.verdict_of`; only here do they become passes, failures a
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from .casework import Ready
-    from .plan import Plan
+    from .plan import Plan, Selection
+    from .pool import Launch
     from .spec import Case
 
 __all__: list[str] = []
@@ -33,18 +34,47 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--case-timeout", type=float, default=60.0, help="seconds for one case")
 
 
-def _plan(config: pytest.Config) -> Plan:
+SUITE = "conformance.suite"
+
+
+@contextlib.contextmanager
+def _usage() -> Iterator[None]:
+    """Wrong usage in pytest's own words."""
     from .errors import UsageError
-    from .plan import Selection, build_plan
 
     try:
-        return build_plan(
-            Selection(
-                config.getoption("--suite"), config.getoption("--opset"), config.getoption("--conformance-seed")
-            )
-        )
+        yield
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
+
+
+def _selection(config: pytest.Config) -> Selection:
+    from .plan import Selection
+
+    return Selection(
+        config.getoption("--suite"), config.getoption("--opset"), config.getoption("--conformance-seed")
+    )
+
+
+def _launch(config: pytest.Config) -> Launch:
+    from .backends import resolve
+    from .cli import pairs
+    from .pool import Launch
+
+    backend = config.getoption("--backend")
+    if not backend:
+        raise pytest.UsageError(f"{SUITE} needs --backend NAME")
+    return Launch(resolve(backend), pairs(config.getoption("--backend-option"), "--backend-option"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Here pytest says what is wrong in one line; while it collects, it would be a traceback, with xdist one a worker.
+    if any(argument.partition("::")[0].startswith(SUITE) for argument in config.args):
+        from .plan import check
+
+        with _usage():
+            _launch(config)
+            check(_selection(config))
 
 
 _PLAN = pytest.StashKey[Any]()
@@ -54,10 +84,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "conformance_case" not in metafunc.fixturenames:
         return
     config = metafunc.config
-    if not config.getoption("--backend"):
-        raise pytest.UsageError("conformance.suite needs --backend NAME")
     if _PLAN not in config.stash:
-        config.stash[_PLAN] = _plan(config)
+        from .plan import build_plan
+
+        with _usage():
+            _launch(config)
+            config.stash[_PLAN] = build_plan(_selection(config))
     cases = config.stash[_PLAN].cases
     metafunc.parametrize("conformance_case", cases, ids=[c.id for c in cases])
 
@@ -66,28 +98,23 @@ class Runner:
     """One backend process and the references, for as long as the session lasts."""
 
     def __init__(self, config: pytest.Config) -> None:
-        from .backends import resolve
         from .casework import Casework
-        from .cli import pairs
-        from .errors import UsageError
         from .goldens import default_folder
-        from .pool import Launch, Pool
+        from .pool import Pool
+        from .run import refusal_to_start
 
-        try:
-            launch = Launch(resolve(config.getoption("--backend")), pairs(config.getoption("--backend-option")))
-        except UsageError as error:
-            raise pytest.UsageError(str(error)) from None
         self._plan: Plan = config.stash[_PLAN]
         self._timeout: float = config.getoption("--case-timeout")
-        self._pool = Pool(launch)
+        self._pool = Pool(_launch(config))
+        self.described = self._pool.describe()
+        if reason := refusal_to_start(config.getoption("--backend"), self.described):
+            self._pool.close()
+            if hasattr(config, "workerinput"):  # xdist takes a worker that leaves for a defect of its own
+                pytest.fail(reason, pytrace=False)
+            pytest.exit(reason, pytest.ExitCode.USAGE_ERROR)
         self._casework = Casework(self._plan, default_folder())
         self._casework.__enter__()
         self._primed: set[str] = set()
-
-    @cached_property
-    def described(self) -> dict[str, Any]:
-        """What the backend says of itself."""
-        return self._pool.describe()
 
     def run(self, case: Case) -> Any:
         """The judgement on a case."""

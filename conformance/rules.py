@@ -81,22 +81,27 @@ class Accumulation:
 class Composite:
     """Each step's rounding, carried through the definition by Monte Carlo arithmetic (`montecarlo`).
 
-    ``scale``, ``low``, ``high`` as for `Elementary`.
+    ``scale``, ``low``, ``high`` as for `Elementary`. ``drift``: what rounding adds to this where it need not be random,
+    because a step is repeated on equal numbers: with the operator's parameters, an absolute error in units of u.
     """
 
     scale: float = 0.0
     low: float = -np.inf
     high: float = np.inf
+    drift: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Requantised:
     """Any integer between the definition's values with its real inputs moved by a few u: ±1 only at a tie.
 
-    ``operands``: positions of the inputs that are moved (default: every float input).
+    ``operands``: positions of the inputs that are moved (default: every float input). ``extremes``: the scale is
+    taken from the smallest and the largest element, which are therefore moved apart from the rest, too: moved with
+    it they change nothing.
     """
 
     operands: tuple[int, ...] | None = None
+    extremes: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -14,14 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from .casework import Casework, Ready
+from .errors import UsageError
+from .files import write_whole
 from .journal import Journal
 from .judge import Judgement, combine, judge
 from .plan import Plan
 from .pool import Launch, Outcome, Pool, Task
+from .resume import header_so_far, verdicts_so_far
 from .runfolder import PLAN, RUN, WAIVERS
 from .spec import Case, Source, Verdict
 
-__all__ = ["Options", "Tally", "execute", "judge_one", "verdict_of"]
+__all__ = ["Options", "Tally", "execute", "judge_one", "refusal_to_start", "verdict_of"]
 
 # A whole model is one case: what an operator gets, many times over.
 WHOLE_MODEL_PATIENCE = 10.0
@@ -85,25 +89,31 @@ def execute(
         "seed": suite["seed"],
     }
     with Journal.open(folder, resume=options.resume, identity=identity) as journal:
-        finished = {r["case"] for r in journal.completed.values() if r["verdict"] != Verdict.NOT_RUN}
-        tally = Tally(len(plan.cases), {})
-        for case in plan.cases:
-            if case.id in finished:
-                verdict = Verdict(journal.completed[case.id]["verdict"])
-                tally.counts[verdict] = tally.counts.get(verdict, 0) + 1
+        verdicts = verdicts_so_far(journal.completed, plan, folder)
+        finished = {case for case, verdict in verdicts.items() if verdict is not Verdict.NOT_RUN}
+        tally = Tally(len(plan.cases), dict(Counter(verdicts[case] for case in finished)))
         started = time.monotonic()
         with (
             Pool(launch, jobs=options.jobs) as pool,
             Casework(plan, options.cache, published_only=options.published_only) as casework,
         ):
             described = pool.describe()
+            if reason := refusal_to_start(spec, described):
+                raise UsageError(reason)
             header = _run_json(plan, spec, launch, described, options)
+            if journal.completed:
+                # Waivers are held against the day on which the run began.
+                header["started"] = header_so_far(folder, described)["started"]
             _write_json(folder / PLAN, plan.as_json())
             _write_json(folder / RUN, header)
             if waivers is not None:
                 (folder / WAIVERS).write_bytes(waivers.read_bytes())
             progress(tally)
-            bits: dict[str, float] = {}
+            bits = {
+                case: record["error"]["bits"]
+                for case, record in journal.completed.items()
+                if case in finished and _has_bits(record)
+            }
             for record in _results(plan, pool, casework, described, finished, options, bits):
                 journal.append(record)
                 verdict = Verdict(record["verdict"])
@@ -114,6 +124,18 @@ def execute(
         header["seconds"] = round(time.monotonic() - started, 3)
         _write_json(folder / RUN, header)
     return tally
+
+
+def refusal_to_start(spec: str, described: Mapping[str, Any]) -> str:
+    """Why a backend does not start, in one line; "" for one that does."""
+    if "interpreter" in described:
+        return ""
+    reason = " ".join(str(described["error"]).split()).replace("the backend did not start: ", "")
+    return f"the backend {spec} does not start: {reason}"
+
+
+def _has_bits(record: Mapping[str, Any]) -> bool:
+    return record.get("source") == Source.MODEL and record.get("error", {}).get("bits") is not None
 
 
 def _results(
@@ -149,7 +171,7 @@ def _results(
         record = _record(ready.case, verdict_of(ready, outcome, flush_to_zero=flush), outcome)
         if ready.scratch is not None:
             ready.scratch.unlink(missing_ok=True)
-        if ready.case.source is Source.MODEL and record["error"].get("bits") is not None:
+        if _has_bits(record):
             bits[ready.case.id] = record["error"]["bits"]
         if ready.case.source is Source.END_TO_END:
             record["error"]["drift"] = _drift(plan, ready.case, bits)
@@ -332,10 +354,8 @@ def _now() -> str:
 
 
 def _write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Write whole or not at all; a line for each entry, which is as readable as indented and far faster to write."""
-    part = path.with_suffix(".part")
-    part.write_text("{\n" + ",\n".join(_members(data)) + "\n}\n", encoding="utf-8")
-    part.replace(path)
+    # A line for each entry: as readable as indented, and written by json's fast encoder.
+    write_whole(path, "{\n" + ",\n".join(_members(data)) + "\n}\n")
 
 
 def _members(data: Mapping[str, Any]) -> Iterator[str]:

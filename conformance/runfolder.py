@@ -32,6 +32,7 @@ __all__ = [
     "PlannedOperator",
     "Result",
     "RunFolder",
+    "parse_result",
     "parse_run",
     "read_run",
 ]
@@ -47,7 +48,7 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True)
 class PlannedCase:
     """An entry of the plan. ``also``: the dtypes besides ``dtype`` that it uses. ``occurrences``: the positions in
-    each model's node list where the case stands."""
+    each model's node list where the case stands. ``digest``: of the case's content; "" where the plan has none."""
 
     case: str
     operator: str
@@ -60,6 +61,7 @@ class PlannedCase:
     also: frozenset[str] = frozenset()
     tags: frozenset[str] = frozenset()
     occurrences: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +281,7 @@ def _case(data: Mapping[str, Any]) -> PlannedCase:
         also=frozenset(_texts(data, "also")),
         tags=frozenset(_texts(data, "tags")),
         occurrences=MappingProxyType({m: tuple(int(i) for i in at) for m, at in occurrences.items()}),
+        digest=_typed(data, "digest", str, ""),
     )
 
 
@@ -350,7 +353,8 @@ def _plan(data: Mapping[str, Any], file: Path) -> Plan:
     return plan
 
 
-def _result(data: Mapping[str, Any]) -> Result:
+def parse_result(data: Mapping[str, Any]) -> Result:
+    """A line of results.jsonl. Raises ``KeyError``, ``TypeError`` or ``ValueError`` for one that is none."""
     repeat = _typed(data, "repeat", str, "not-repeated")
     if repeat not in REPEATS:
         raise ValueError(f"'repeat' must be one of {', '.join(REPEATS)}, not {repeat!r}")
@@ -382,7 +386,7 @@ def _results(text: str, plan: Plan, file: Path) -> dict[str, Result]:
         try:
             if not isinstance(data, dict):
                 raise TypeError(f"expected an object, found {type(data).__name__}")
-            result = _result(data)
+            result = parse_result(data)
             if result.case not in plan.cases:
                 raise ValueError(f"case {result.case!r} is not in {PLAN}")
         except (KeyError, TypeError, ValueError) as error:

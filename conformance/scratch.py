@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
 import tempfile
 from pathlib import Path
+
+from .files import naming
 
 __all__ = ["Scratch"]
 
@@ -36,6 +39,20 @@ class Scratch:
     def disk(self) -> Path:
         """The folder on disk, for what may grow."""
         return self._held[-1][0]
+
+    def write(self, name: str, content: bytes) -> Path:
+        """Write a file into the first folder that has room for it; the path. Memory may be as small as 64 MB, as
+        it is in a container by default. Raises ``OSError`` where none has room."""
+        for folder, _ in self._held:
+            path = folder / name
+            try:
+                path.write_bytes(content)
+                return path
+            except OSError as error:
+                path.unlink(missing_ok=True)
+                if error.errno != errno.ENOSPC or folder == self.disk:
+                    raise naming(path, error) from None
+        raise ValueError("closed")
 
     def close(self) -> None:
         """Remove the folders."""

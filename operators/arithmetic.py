@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+import operator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from conformance.draws import choice, integers, nonzero, uniform
-from conformance.dtypes import FLOATS, INTEGERS, SIGNED
+from conformance.dtypes import FLOATS, INTEGERS, SIGNED, UNSIGNED
 from conformance.lazy import torch
 from conformance.rules import EXACT, ROUNDED, Accumulation, Composite, Elementary, Exact, Rounded
 from conformance.spec import Operator, Sample, const, tensor
@@ -24,7 +25,7 @@ __all__ = ["OPERATORS"]
 LIMITS = ("int8", "uint8", "int32", "int64")
 
 
-# What the operators mean. Integers wrap, as everywhere in the suite.
+# What the operators mean. Integers wrap here, but no sample has a result that its type does not hold.
 
 
 def divide(a: Tensor, b: Tensor) -> Tensor:
@@ -97,19 +98,25 @@ def running_sum(x: Tensor, axis: Tensor, exclusive: int = 0, reverse: int = 0) -
 
 
 def products() -> Iterator[Sample]:
-    yield from s.binary(limits=LIMITS)
+    yield from s.binary(limits=LIMITS, result=operator.mul)
     # Products that overflow, underflow and become subnormal in each of the formats.
     scales = s.literal(1e4, -1e4, 1e30, 1e-4, -1e-4, 1e-30, 2.0**-14, 2.0**-126, shape=(8, 1))
     factors = s.literal(1e4, 1e30, 1e-4, 0.5, 2.0**-10, shape=(1, 5))
     yield s.tagged("overflow-underflow", scales, factors, dtypes=FLOATS, tags=s.SPECIAL)
 
 
-def sums() -> Iterator[Sample]:
-    yield from s.binary(limits=LIMITS)
+def sums(result: Callable[[int, int], int], every: tuple[str, ...] | None = None) -> Iterator[Sample]:
+    yield from s.binary(limits=LIMITS, result=result, every=every)
     # One operand that vanishes against the other, sums that cancel, ties of the rounding, overflow.
     left = s.literal(1.0, 2048.0, 16777216.0, 65504.0, 3.4028235e38, 1.0009766)
     right = s.literal(1e-8, 1.0, 1.0, 65504.0, 3.4028235e38, -1.0)
     yield s.tagged("absorption", left, right, dtypes=FLOATS, tags=s.SPECIAL)
+
+
+def differences() -> Iterator[Sample]:
+    yield from sums(operator.sub, every=(*FLOATS, *SIGNED))
+    greater, less = tensor(3, 1, 5, draw=integers(20, 99)), tensor(4, 1, draw=integers(0, 20))
+    yield Sample("unsigned", (greater, less), dtypes=UNSIGNED)
 
 
 def quotients(whole: str = "truncates") -> Iterator[Sample]:
@@ -161,8 +168,8 @@ def powers() -> Iterator[Sample]:
         yield Sample(name, (x, const(value, None)), dtypes=FLOATS)
     roots = s.literal(0, 1, 4, 9, 144, 2**20), const([0.5] * 6, "float32")
     yield s.tagged("whole-base-root", *roots, dtypes=("int32", "int64"))
-    wraps = s.literal(3, -3, 7, 2, -2), s.literal(19, 19, 11, 30, 31)
-    yield s.tagged("whole-large", *wraps, dtypes=("int32", "int64"), tags=s.SPECIAL)
+    large = s.literal(3, -3, 7, 2, -2), s.literal(19, 19, 11, 30, 31)
+    yield s.tagged("whole-large", *large, dtypes=("int32", "int64"), tags=s.SPECIAL)
     yield s.tagged(
         "whole-beyond-doubles", s.literal(3, -7, 11), s.literal(39, 21, 17), dtypes=("int64",), tags=s.SPECIAL
     )
@@ -224,8 +231,10 @@ def running_sums() -> Iterator[Sample]:
     yield Sample("dynamic", (tensor(2, 3, 4), const(1)), dtypes=s.FEW, again=sizes, tags=s.DYNAMIC)
     rows = s.literal(1.0, s.INF, 2.0, s.NAN, 3.0, -s.INF, 1.0, 2.0, s.INF, -s.INF, 1.0, 0.0, shape=(3, 4))
     yield Sample("special", (rows, const(1)), dtypes=FLOATS, tags=s.SPECIAL)
-    wraps = s.literal(2**30, 2**30, 2**30, 2**30, 5)
-    yield Sample("wraps", (wraps, const(0)), dtypes=("int32", "uint32"), tags=s.SPECIAL)
+    ends = s.literal(2**30, 2**30 - 1, -(2**31) + 1, -(2**31), 2**31 - 1, 1)
+    yield Sample("limits-int32", (ends, const(0)), dtypes=("int32",), tags=s.SPECIAL)
+    ends = s.literal(2**31, 2**30, 2**30 - 2, 1)
+    yield Sample("limits-uint32", (ends, const(0)), dtypes=("uint32",), tags=s.SPECIAL)
     yield Sample("opset-11", (x, const(1)), dtypes=("float32", "int32"), opset=11)
     yield Sample("axis-out-of-range", (x, const(3)), dtypes=("float32",), refuse="axis 3 of a tensor of rank 3")
     yield from s.refusals(2)
@@ -248,7 +257,7 @@ roundings = partial(s.unary, uniform(-9, 9), special=ROUNDINGS)
 no_nan = s.SPECIAL_VALUES[1:]
 
 
-signed = partial(s.unary, limits=LIMITS)
+signs = partial(s.unary, limits=LIMITS)
 
 
 def halves() -> Iterator[Sample]:
@@ -259,16 +268,21 @@ def halves() -> Iterator[Sample]:
 
 
 OPERATORS = (
-    Operator("Add", lambda a, b: a + b, ROUNDED, sums),
-    Operator("Sub", lambda a, b: a - b, ROUNDED, sums),
+    Operator("Add", lambda a, b: a + b, ROUNDED, partial(sums, operator.add)),
+    Operator("Sub", lambda a, b: a - b, ROUNDED, differences),
     Operator("Mul", lambda a, b: a * b, ROUNDED, products),
     Operator("Div", divide, Rounded(2.5, 1.0), quotients),
     Operator("Mod", modulo, EXACT, remainders),
     Operator("Pow", power, Elementary(16, 4), powers),
-    Operator("Neg", lambda x: -x, Exact(signed_zero=True), partial(s.unary, limits=("int8", "int32", "int64"))),
-    Operator("Abs", lambda x: torch.abs(x), Exact(signed_zero=True), signed),
+    Operator(
+        "Neg",
+        lambda x: -x,
+        Exact(signed_zero=True),
+        partial(s.unary, limits=("int8", "int32", "int64"), result=operator.neg),
+    ),
+    Operator("Abs", lambda x: torch.abs(x), Exact(signed_zero=True), partial(signs, result=abs)),
     # Sign of NaN is left open by ONNX.
-    Operator("Sign", lambda x: torch.sign(x), EXACT, partial(signed, special=no_nan)),
+    Operator("Sign", lambda x: torch.sign(x), EXACT, partial(signs, special=no_nan)),
     Operator("Reciprocal", lambda x: torch.reciprocal(x), Rounded(2.5, 1.0), partial(s.unary, nonzero(0.1, 9))),
     Operator("Sqrt", lambda x: torch.sqrt(x), Rounded(3.0, 1.0), partial(s.unary, uniform(0, 9))),
     # Engines add and round one operand after the other.

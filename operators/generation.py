@@ -64,12 +64,20 @@ def eye_like(input: Tensor, dtype: int | None = None, k: int = 0) -> Tensor:
 
 
 def range_(start: Tensor, limit: Tensor, delta: Tensor, stash_type: int = 1) -> Tensor:
+    """start + i·delta (Range-11)."""
     first, last, step = (t.reshape(()) for t in (start, limit, delta))
     if first.is_floating_point():
         count = math.ceil((float(last) - float(first)) / float(step))
     else:
         count = -(-(int(last) - int(first)) // int(step))
     return first + torch.arange(max(count, 0), device=first.device).to(first.dtype) * step
+
+
+def added_up(start: Tensor, limit: Tensor, delta: Tensor, stash_type: int = 1) -> Tensor:
+    """What i additions may be off by, in units of u: each sum once. ONNX's own function body of Range is a loop that
+    adds delta (Range-11), and equal addends are rounded the same way each time."""
+    sums = range_(start, limit, delta).abs()
+    return torch.cumsum(sums, 0) - sums[:1]
 
 
 def shape(data: Tensor, start: int = 0, end: int | None = None) -> Tensor:
@@ -244,7 +252,7 @@ OPERATORS = (
     Operator("Constant", constant, COPIED, constants, variable="T"),
     Operator("ConstantOfShape", constant_of_shape, COPIED, constants_of_shape, variable="T2"),
     Operator("EyeLike", eye_like, EXACT, eyes),
-    Operator("Range", range_, Composite(), ranges),
+    Operator("Range", range_, Composite(drift=added_up), ranges),
     Operator("Shape", shape, EXACT, shapes),
     Operator("Size", lambda data: torch.tensor(data.numel(), dtype=torch.int64), EXACT, sizes),
     Operator("Trilu", trilu, EXACT, trilus),

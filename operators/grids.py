@@ -163,9 +163,6 @@ def _grid_samples() -> Iterator[Sample]:
     yield Sample("coordinate-mismatch", bad, dtypes=ONE, refuse="three coordinates for two axes")
     batch = tensor(2, 2, 5, 7), tensor(3, 4, 6, 2)
     yield Sample("batch-mismatch", batch, dtypes=ONE, refuse="3 grids for 2 images")
-    yield Sample(
-        "old-mode-name", image, {"mode": "bilinear"}, dtypes=ONE, refuse="linear is what it is called since 20"
-    )
 
 
 def image_grid() -> TensorSpec:

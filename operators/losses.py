@@ -29,8 +29,10 @@ def negative_log_likelihood(
     reduction: str = "mean",
 ) -> torch.Tensor:
     """−weight[target] · input[target] of (N, C, …) log-probabilities; a mean divides by the sum of the weights of
-    what is not ignored (NegativeLogLikelihoodLoss-22)."""
+    what is not ignored (NegativeLogLikelihoodLoss-22). Raises ``ValueError`` where there is not one label for each."""
     scores, labels = wide(input), target.long()
+    if labels.shape != (scores.shape[0], *scores.shape[2:]):
+        raise ValueError(f"labels of shape {list(labels.shape)} for scores of shape {list(scores.shape)}")
     kept = torch.ones_like(labels, dtype=torch.bool) if ignore_index is None else labels != ignore_index
     labels = torch.where(kept, labels, torch.zeros_like(labels))
     factor = scores.new_ones(labels.shape) if weight is None else wide(weight)[labels]

@@ -226,6 +226,11 @@ def _groups() -> Iterator[Sample]:
     yield Sample("no-groups", _per_channel(*image), dtypes=ONE, refuse="num_groups is required")
 
 
+def _check_axis(axis: int, x: torch.Tensor) -> None:
+    if not -x.dim() <= axis < x.dim():
+        raise IndexError(f"axis {axis} of a tensor of rank {x.dim()}")
+
+
 def layer_normalization(
     x: torch.Tensor,
     scale: torch.Tensor,
@@ -236,8 +241,9 @@ def layer_normalization(
     stash_type: int = 1,
 ) -> tuple[torch.Tensor, ...]:
     """By the mean and variance over ``axis`` and all axes after it (LayerNormalization-17); also the mean and
-    1/√(variance + ε), of shape (d0, …, d[axis−1], 1, …, 1)."""
+    1/√(variance + ε), of shape (d0, …, d[axis−1], 1, …, 1). Raises ``IndexError`` for an axis that x has not."""
     a = wide(x)
+    _check_axis(axis, a)
     y, mean, inverse = _standardise(a, range(axis % a.dim(), a.dim()), epsilon)
     y = y * scale.to(a.dtype)
     if b is not None:
@@ -248,8 +254,11 @@ def layer_normalization(
 def rms_normalization(
     x: torch.Tensor, scale: torch.Tensor, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1
 ) -> torch.Tensor:
-    """By the root of the mean square over ``axis`` and all axes after it (RMSNormalization-23)."""
+    """By the root of the mean square over ``axis`` and all axes after it (RMSNormalization-23).
+
+    Raises ``IndexError`` for an axis that x has not."""
     a = wide(x)
+    _check_axis(axis, a)
     rms = (_mean(a * a, range(axis % a.dim(), a.dim())) + epsilon).sqrt()
     return ((a / rms).to(x.dtype) * scale).to(scale.dtype)
 

@@ -119,14 +119,29 @@ def uniform_problem(inputs: Arrays, attributes: Attributes, outputs: Sequence[np
 
 
 def bernoulli_problem(inputs: Arrays, attributes: Attributes, outputs: Sequence[np.ndarray]) -> str | None:
-    """None, or in what the first output is no draw of ones with the probabilities that the first input gives."""
+    """None, or in what the first output is no draw of ones with the probabilities that the first input gives.
+
+    ONNX contradicts itself, so that there are two right answers, each as a whole: the operator's text (Bernoulli-15)
+    has a 1 with probability p, its function body ``Greater(RandomUniformLike(input), input)`` with 1 - p.
+    """
     assert inputs[0] is not None
     p, y = inputs[0].astype(np.float64), outputs[0].astype(np.float64)
     if not np.isin(y, (0.0, 1.0)).all():
         return "a value is neither 0 nor 1"
-    ones = y == 1
-    if ones[p == 0].any() or not ones[p == 1].all():
+    problem = _ones(y == 1, p)
+    # A uniform number of the input's type may be 0, which is not greater than a p of 0.
+    if problem and _ones(y == 1, 1 - p, 2.0 ** -lookup(dtype_of(inputs[0])).p):
+        return problem
+    return None
+
+
+def _ones(ones: np.ndarray, p: np.ndarray, misses: float = 0.0) -> str | None:
+    """Whether the ones were drawn with probabilities p; ``misses``: the share of what is sure that may stay out."""
+    sure, missing = int((p == 1).sum()), int((~ones[p == 1]).sum())
+    most = sure * misses + math.sqrt(2 * sure * misses * _LOG) + _LOG / 3 if misses else 0
+    if ones[p == 0].any() or missing > most:
         return "what is certain did not happen"
+    ones = ones | (p == 1)  # those that may be missing are counted
     different = np.unique(p)
     groups = [p == q for q in different] if len(different) <= _LOOKS // 4 else [p < 0.5, p >= 0.5]
     for group in groups:
@@ -223,6 +238,7 @@ def random_uniform(
 
 
 def bernoulli(input: Tensor, seed: float | None = None, dtype: int | None = None) -> Tensor:
+    """1 with the given probability, as in the operator's text; its function body has it the other way round."""
     return _uniforms(input.shape, seed, wide=True).to(input.device) < input
 
 

@@ -165,13 +165,21 @@ def _first(marks: Tensor, axis: int, keepdims: int) -> Tensor:
 positive = uniform(0.1, 2)
 
 
-def sums(odd: int = 2**53 + 1, **options: Any) -> Iterator[Sample]:
+def sums(
+    odd: int = 2**53 + 1,
+    signed: tuple[int, ...] = (2**30, 2**30 - 6, 5),
+    unsigned: tuple[int, ...] = (2**31, 2**30, 2**30 - 1),
+    **options: Any,
+) -> Iterator[Sample]:
+    """``signed``, ``unsigned``: what adds up to about the largest number of 32 bits. ONNX does not say what comes
+    of a larger sum."""
     yield from s.reduction(**options)
     # Odd sums beyond 2^53, which an engine that goes through doubles gets wrong.
     rows = s.literal(odd, 1, 1, 3, -5, odd, shape=(2, 3)), const([1])
     yield s.tagged("beyond-doubles", *rows, dtypes=("int64",), tags=s.SPECIAL)
-    rows = s.literal(2**30, 2**30, 2**30, 2**30, 5, 7, shape=(2, 3)), const([1])
-    yield s.tagged("wraps", *rows, dtypes=("int32", "uint32"), tags=s.SPECIAL)
+    for dtype, items in (("int32", signed), ("uint32", unsigned)):
+        rows = s.literal(*items, *items[::-1], shape=(2, 3)), const([1])
+        yield s.tagged(f"limits-{dtype}", *rows, dtypes=(dtype,), tags=s.SPECIAL)
 
 
 def logarithms_of_exponentials() -> Iterator[Sample]:
@@ -228,6 +236,7 @@ means = partial(s.reduction, exact=None, empty=False, whole=tensor(3, 4, 5, draw
 products = partial(s.reduction, nonzero(0.9, 1.1), exact=choice(1, -1), whole=tensor(3, 4, 5, draw=integers(1, 7)))
 # Whole roots: what is after the point of others would be cut off or rounded as the engine likes.
 norms = partial(s.reduction, exact=None, whole=s.literal(2, 3, 6, 0, 1, 4, 8, 0, 2, 6, 9, 0, shape=(3, 4)))
+squares = partial(sums, odd=94906267, signed=(46340, 296, 19), unsigned=(65535, 361, 27))
 logarithms = partial(s.reduction, positive, exact=None, integral=())
 
 OPERATORS = (
@@ -238,7 +247,7 @@ OPERATORS = (
     Operator("ReduceProd", reduce_prod, Accumulation(count=reduce_sum), products),
     Operator("ReduceL1", reduce_l1, Accumulation(), sums),
     Operator("ReduceL2", reduce_l2, Composite(), norms),
-    Operator("ReduceSumSquare", reduce_sum_square, Accumulation(), partial(sums, odd=94906267)),
+    Operator("ReduceSumSquare", reduce_sum_square, Accumulation(), squares),
     # Of integers, ONNX has taken these two back (opset 28).
     Operator("ReduceLogSum", reduce_log_sum, Composite(), logarithms, dtypes=FLOATS),
     Operator("ReduceLogSumExp", reduce_log_sum_exp, Composite(), logarithms_of_exponentials, dtypes=FLOATS),

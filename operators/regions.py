@@ -215,7 +215,11 @@ def max_unpool(
     pads: Sequence[int] | None = None,
     strides: Sequence[int] | None = None,
 ) -> torch.Tensor:
-    """Each element put at its flat index in the pooled tensor's shape, zeros elsewhere (MaxUnpool-22)."""
+    """Each element put at its flat index in the pooled tensor's shape, zeros elsewhere (MaxUnpool-22).
+
+    Raises ``ValueError`` where there is not one index for each element."""
+    if indices.shape != x.shape:
+        raise ValueError(f"indices of shape {list(indices.shape)} for elements of shape {list(x.shape)}")
     rank = len(kernel_shape)
     around, steps = spread(pads, 2 * rank, 0), spread(strides, rank, 1)
     shape = list(x.shape[:2])

@@ -128,7 +128,11 @@ def resize(
     mode: str = "nearest",
     nearest_mode: str = "round_prefer_floor",
 ) -> torch.Tensor:
-    """Each axis resampled in turn by nearest, linear or cubic interpolation (Resize-11 to -19)."""
+    """Each axis resampled in turn by nearest, linear or cubic interpolation (Resize-11 to -19).
+
+    Raises ``ValueError`` for any other mode."""
+    if mode not in ("nearest", "linear", "cubic"):
+        raise ValueError(f"mode {mode!r}")
     chosen = [a % x.dim() for a in axes] if axes is not None else list(range(x.dim()))
     lengths, factors = _sizes(x.shape, chosen, _numbers(scales), _numbers(sizes), keep_aspect_ratio_policy)
     region = _numbers(roi) if coordinate_transformation_mode == "tf_crop_and_resize" else None
@@ -235,7 +239,9 @@ def _resize_samples() -> Iterator[Sample]:
     yield sample("crop-linear", sizes=[1, 2, 3, 4], mode="linear", dtypes=FEW, **crop)
     yield sample("crop-cubic", sizes=[1, 2, 6, 4], mode="cubic", **crop)
     beyond = {**crop, "roi": [0, 0, -0.3, 0.2, 1, 1, 0.8, 1.6]}
-    yield sample("crop-extrapolated", sizes=[1, 2, 5, 6], mode="linear", extrapolation_value=10.0, **beyond)
+    yield sample("crop-extrapolated", sizes=[1, 2, 4, 6], mode="linear", extrapolation_value=10.0, **beyond)
+    # As long as the input, but not the input: the region counts at a scale of 1 too.
+    yield sample("crop-same-length", sizes=[1, 2, 5, 6], mode="linear", extrapolation_value=10.0, **beyond)
     yield sample("crop-to-one-pixel", sizes=[1, 2, 1, 1], mode="linear", **crop)
     yield sample("axes", sizes=[8, 5], mode="linear", axes=[2, 3], dtypes=FEW)
     yield sample("axes-negative", scales=[2, 3], axes=[-2, -1])

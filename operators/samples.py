@@ -7,7 +7,7 @@ an operator stays at some dozens of cases. A sample's dtypes are those listed *a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +31,7 @@ __all__ = [
     "SUBNORMALS",
     "binary",
     "extremes",
+    "fits",
     "literal",
     "only",
     "reduction",
@@ -97,6 +98,13 @@ def extremes(dtype: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys((low, low + 1, 0, 1, high // 2 + 1, high - 1, high)))
 
 
+def fits(value: int, dtype: str) -> bool:
+    """Whether an integer type holds the value. What an operator's result is where it does not, ONNX leaves open
+    except for Cast: engines wrap, saturate or go through doubles, and no sample asks for one of these."""
+    info = np.iinfo(lookup(dtype).numpy)
+    return int(info.min) <= value <= int(info.max)
+
+
 def refusals(operands: int, *, wrong: str | None = "string", most: int | None = None) -> Iterator[Sample]:
     """Models with one operand too few, one too many, or operands of a type that the schema does not have.
 
@@ -123,6 +131,7 @@ def unary(
     special: Sequence[float] | None = SPECIAL_VALUES,
     subnormals: bool = True,
     limits: Sequence[str] = (),
+    result: Callable[[int], int] | None = None,
     every: tuple[str, ...] | None = None,
     few: tuple[str, ...] = FEW,
     large: bool = True,
@@ -133,6 +142,7 @@ def unary(
 
     ``special``: values for the special sample in every floating dtype (None: no such sample).
     ``limits``: integer dtypes for which the extreme values are tried.
+    ``result``: of whole numbers, where it can lie outside the dtype; such values are left out (`fits`).
     ``every``: the dtypes of the first sample (None: all of the operator's).
     """
 
@@ -151,7 +161,8 @@ def unary(
         if subnormals and special is not None:
             yield Sample("subnormals", (literal(*SUBNORMALS),), dtypes=FLOATS, tags=SPECIAL | {"subnormal"})
         for dtype in limits:
-            yield Sample(f"extremes-{dtype}", (literal(*extremes(dtype)),), dtypes=(dtype,), tags=SPECIAL)
+            ends = literal(*[v for v in extremes(dtype) if result is None or fits(result(v), dtype)])
+            yield Sample(f"extremes-{dtype}", (ends,), dtypes=(dtype,), tags=SPECIAL)
         yield from refusals(1, wrong=wrong)
 
     return only(samples(), attributes=attributes)
@@ -172,6 +183,7 @@ def binary(
     special: Sequence[float] | None = SPECIAL_VALUES,
     subnormals: bool = True,
     limits: Sequence[str] = (),
+    result: Callable[[int, int], int] | None = None,
     every: tuple[str, ...] | None = None,
     few: tuple[str, ...] = FEW,
     large: bool = True,
@@ -182,7 +194,8 @@ def binary(
     """Two operands under NumPy's broadcasting.
 
     ``special``: every pair of these values is tried in every floating dtype (None: no such sample).
-    ``limits``: integer dtypes for which every pair of extreme values is tried; results wrap.
+    ``limits``: integer dtypes for which every pair of extreme values is tried.
+    ``result``: of whole numbers, where it can lie outside the dtype; such pairs are left out (`fits`).
     ``every``: the dtypes of the first sample (None: all of the operator's).
     ``right_dtype``: the second operand's dtype where it is not the one under test.
     """
@@ -221,7 +234,11 @@ def binary(
             yield Sample("subnormals", pairs, dtypes=FLOATS, tags=SPECIAL | {"subnormal"})
         for dtype in limits:
             items = extremes(dtype)
-            yield Sample(f"extremes-{dtype}", table(items, items), dtypes=(dtype,), tags=SPECIAL)
+            ends = table(items, items)
+            if result is not None:
+                held = [(v, w) for v in items for w in items if fits(result(v, w), dtype)]
+                ends = literal(*[v for v, _ in held]), literal(*[w for _, w in held], dtype=right_dtype)
+            yield Sample(f"extremes-{dtype}", ends, dtypes=(dtype,), tags=SPECIAL)
         mismatch = pair((3, 4), (3, 5))
         yield Sample("mismatch", mismatch, dtypes=few[:1], refuse="4 and 5 do not broadcast")
         yield from refusals(2, wrong=wrong)

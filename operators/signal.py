@@ -43,8 +43,11 @@ def dft(
 ) -> torch.Tensor:
     """The discrete Fourier transform of (…, n, …, 1 or 2) along an axis (DFT-20, -17).
 
-    ``onesided`` keeps ⌊N/2⌋ + 1 bins; with ``inverse`` it takes these and gives a real signal.
+    ``onesided`` keeps ⌊N/2⌋ + 1 bins; with ``inverse`` it takes these and gives a real signal. Raises ``ValueError``
+    where the last axis is neither.
     """
+    if input.shape[-1] not in (1, 2):
+        raise ValueError(f"a number of {input.shape[-1]} parts: it is real (1) or complex (2)")
     where = -2 if axis is None else int(axis)
     x = wide(input).movedim(where, -2)
     half = bool(onesided and inverse)

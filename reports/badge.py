@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..certificate import Certificate
+from ..files import write_whole
 from ..grade import grade
 from ..runfolder import read_run
 
 __all__ = ["Badge", "badge", "render_badge", "write_badge"]
 
-_COLOURS = {0: "#8a8f98", 1: "#b45309", 2: "#1d4ed8", 3: "#15803d"}  # white text on each has a contrast above 4.5
+_COLOURS = {0: "#57606a", 1: "#b45309", 2: "#1d4ed8", 3: "#15803d"}  # white text on each has a contrast above 4.5
 _INCOMPLETE = "#6b7280"
+_NAME, _VERSION = 32, 20  # characters of each that are shown: a version must not fall off behind a long name
 # Widths in px of 11 px Verdana, rounded up: narrow and wide letters, and everything else.
 _NARROW, _WIDE, _OTHER, _PADDING = 4, 10, 7, 12
 
@@ -38,8 +40,8 @@ class Badge:
 
 def badge(certificate: Certificate) -> Badge:
     """``ONNX Runtime 1.20 | Tier 1 (Tier 2 provisional)``; an incomplete certificate says so instead of a tier."""
-    label = f"{certificate.backend.get('name', 'backend')} {certificate.backend.get('version', '')}".strip()
-    label = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in label)[:48]
+    name, version = (str(certificate.backend.get(key) or "") for key in ("name", "version"))
+    label = f"{_shown(name or 'backend', _NAME)} {_shown(version, _VERSION)}".strip()
     if not certificate.complete:
         value, colour = "incomplete", _INCOMPLETE
     else:
@@ -66,10 +68,12 @@ def render_badge(certificate: Certificate) -> str:
 def write_badge(folder: Path | str, certificate: Certificate | None = None) -> Path:
     """Write DIR/badge.svg from the evidence in DIR, or from the grade that was just made of it; returns its path."""
     folder = Path(folder)
-    certificate = certificate or grade(read_run(folder))
-    part = folder / "badge.svg.part"
-    part.write_text(render_badge(certificate), encoding="utf-8")
-    return part.replace(folder / "badge.svg")
+    return write_whole(folder / "badge.svg", render_badge(certificate or grade(read_run(folder))))
+
+
+def _shown(text: str, limit: int) -> str:
+    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return text if len(text) <= limit else text[: limit - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def _width(text: str) -> int:

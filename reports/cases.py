@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,19 @@ from ..spec import Source, Verdict
 from .tally import SEVERITY
 
 __all__ = ["CaseView", "Reproduce", "case_view", "label", "real", "strings", "worst"]
+
+
+# What a run is of, by its key in the evidence, where that is not what the command line has by itself.
+_SUITE = (("name", "--suite", "standard"), ("opset", "--opset", 21), ("seed", "--seed", 0))
+
+
+def _given(command: Sequence[str]) -> dict[str, str]:
+    """The options of a command line with one value each, ``--flag value`` and ``--flag=value`` alike."""
+    given = {}
+    for word, after in itertools.pairwise((*command, "")):
+        flag, separator, value = word.partition("=")
+        given["--output" if flag == "-o" else flag] = value if separator else after
+    return given
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +38,19 @@ class Reproduce:
 
     @classmethod
     def of(cls, run: RunFolder) -> Reproduce:
-        command = strings(run.run.get("command"))
-        folder = run.path.name if run.path is not None else "DIR"
-        for flag, value in itertools.pairwise(command):
-            if flag in ("-o", "--output"):
-                folder = value
+        given = _given(strings(run.run.get("command")))
+        folder = given.get("--output") or (run.path.name if run.path is not None else "DIR")
         backend = run.backend
         parts = ["conformance", "run", str(backend.get("spec") or backend.get("name") or "BACKEND")]
         options = backend.get("options")
         for key, value in options.items() if isinstance(options, Mapping) else ():
             parts += ["--option", f"{key}={value}"]
-        if run.suite.get("seed"):
-            parts += ["--seed", str(run.suite["seed"])]
+        for key, flag, default in _SUITE:
+            if run.suite.get(key, default) != default:
+                parts += [flag, str(run.suite[key])]
+        for flag in ("--python", "--timeout", "--memory"):
+            if flag in given:
+                parts += [flag, given[flag]]
         return cls(folder, shlex.join(parts))
 
     def commands(self, case: PlannedCase) -> tuple[str, ...]:

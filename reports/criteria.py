@@ -43,7 +43,7 @@ def _text(value: int | Fraction | None, ceiling: bool = False) -> str:
         return "—"
     if isinstance(value, Fraction):
         return percent(Fraction(math.ceil(value * 10_000), 10_000) if ceiling else value)
-    return str(value)
+    return f"{value:,}"
 
 
 def _view(criterion: Criterion, first: bool) -> CriterionView:

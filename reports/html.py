@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..certificate import TIERS, Certificate, percent
+from ..files import write_whole
 from ..grade import grade
 from ..runfolder import RunFolder, read_run
 from .distribution import HEIGHT, TICKS, WIDTH
 from .language import Language, load_language
 from .payload import as_script, columns
-from .tally import SEVERITY, SYMBOLS, figure
+from .tally import SEVERITY, SYMBOLS, figure, weighted
 from .viewmodel import Page, page
 from .visible import clip, visible
 
@@ -72,6 +73,7 @@ def environment() -> Environment:
         figure=figure,
         grouped=grouped,
         exact_percent=exact_percent,
+        weighted=weighted,
         clip=clip,
     )
     return env
@@ -116,7 +118,8 @@ def render_report(content: Page, language: Language) -> str:
 def write_report(folder: Path, language: str = "en", graded: tuple[RunFolder, Certificate] | None = None) -> Path:
     """Write ``folder/report/index.html`` from the run folder's evidence alone; returns its path.
 
-    ``graded``: the evidence and its grade, where both have just been made. Raises ``UsageError`` for an unknown language or a folder that holds no run.
+    ``graded``: the evidence and its grade, where both have just been made.
+    Raises ``UsageError`` for an unknown language or a folder that holds no run.
     """
     spoken = load_language(language)
     if graded is None:
@@ -125,5 +128,4 @@ def write_report(folder: Path, language: str = "en", graded: tuple[RunFolder, Ce
     text = render_report(page(*graded), spoken)
     target = Path(folder) / "report" / "index.html"
     target.parent.mkdir(exist_ok=True)
-    target.write_text(text, encoding="utf-8")
-    return target
+    return write_whole(target, text)

@@ -14,6 +14,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
 from ..certificate import Waived
+from ..files import write_whole
 from ..runfolder import PlannedCase, Result, RunFolder, read_run
 from ..spec import Verdict
 from ..waivers import apply_waivers
@@ -38,11 +39,7 @@ _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 def write_junit(folder: Path | str, run: RunFolder | None = None) -> Path:
     """Write DIR/junit.xml from the evidence in DIR (``run``, where it has just been read); returns its path."""
     folder = Path(folder)
-    target, part = folder / "junit.xml", folder / "junit.xml.part"
-    with part.open("w", encoding="utf-8", newline="\n") as stream:
-        for piece in junit(run or read_run(folder)):
-            stream.write(piece)
-    return part.replace(target)
+    return write_whole(folder / "junit.xml", junit(run or read_run(folder)))
 
 
 def junit(run: RunFolder) -> Iterator[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..certificate import Certificate
 from ..errors import UsageError
+from ..files import write_whole
 from ..grade import grade
 from ..runfolder import read_run
 from .html import environment, inline_script
@@ -173,10 +174,8 @@ def write_matrix(folders: Sequence[Path], site: Path, language: str = "en") -> P
             shutil.copyfile(source, target)
     site.mkdir(parents=True, exist_ok=True)
     mark = {"kind": _KIND, "format": 1, "files": ["index.html", *links.values()]}
-    (site / MARK).write_text(json.dumps(mark, indent=1) + "\n", encoding="utf-8")
-    index = site / "index.html"
-    index.write_text(render_matrix(matrix([one for one, _ in found], links), spoken), encoding="utf-8")
-    return index
+    write_whole(site / MARK, json.dumps(mark, indent=1) + "\n")
+    return write_whole(site / "index.html", render_matrix(matrix([one for one, _ in found], links), spoken))
 
 
 def _slug(*texts: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..spec import Source, Verdict
-from .tally import SYMBOLS, figure
+from .tally import SEVERITY, SYMBOLS, figure
 from .viewmodel import Page
 from .visible import clip, visible_all
 
@@ -82,7 +82,7 @@ def columns(page: Page, words: Mapping[str, str]) -> dict[str, Any]:
         if detail:
             details[str(case.number)] = detail
     return {
-        "verdicts": [{"name": str(v), "symbol": SYMBOLS[v]} for v in verdicts],
+        "verdicts": [{"name": str(v), "symbol": SYMBOLS[v], "rank": SEVERITY.index(v)} for v in verdicts],
         "sources": [str(s) for s in sources],
         "id": [case.id for case in cases],
         "operator": [operators.place(case.operator) for case in cases],

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from ..certificate import Summary
 from ..certificate import percent as _percent
 from ..spec import Verdict
 
-__all__ = ["SEVERITY", "SYMBOLS", "Tally", "figure", "percent"]
+__all__ = ["SEVERITY", "SYMBOLS", "Tally", "figure", "percent", "weighted"]
 
 # From the gravest to the mildest: what stands for a group of cases is its gravest verdict. What takes the
 # machine down comes before wrong results, and what was declined comes last: it is honest.
@@ -100,6 +101,11 @@ def percent(part: int | Fraction, whole: int | Fraction = 1) -> str:
     share = Fraction(part) / Fraction(whole)
     text = _percent(share, 1)
     return "< 0.1 %" if share > 0 and text == "0 %" else text
+
+
+def weighted(summary: Summary) -> str:
+    """The weighted coverage, rounded down; a dash without models: they are what gives operators their weight."""
+    return _percent(summary.weighted_coverage) if summary.models else "—"
 
 
 def figure(value: float | None) -> str:

@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 WORST = 20  # cases furthest outside their bound, and as many of the other failures
+LONG_NAME = 28  # characters: a longer name than that is set smaller, or it would fill the certificate
 LISTED = 30  # failing nodes named under a model's strip; the page says how many more there are
 
 
@@ -169,6 +170,10 @@ class Page:
     unsupported: tuple[UnsupportedView, ...]
     cases: tuple[CaseView, ...]
     reproduce: Reproduce
+
+    @property
+    def long_name(self) -> bool:
+        return len(self.backend) > LONG_NAME
 
     @property
     def not_run(self) -> int:

@@ -125,8 +125,10 @@
     return found;
   }
 
+  const rank = (n) => data.verdicts[data.verdict[n]].rank; // the gravest first: what the field in the heatmap shows
+
   function showList(heading, numbers) {
-    const sorted = [...numbers].sort((a, b) => (data.verdict[a] === PASS) - (data.verdict[b] === PASS) || a - b);
+    const sorted = [...numbers].sort((a, b) => rank(a) - rank(b) || a - b);
     const failing = sorted.filter((n) => data.verdict[n] !== PASS).length;
     const items = sorted.map((n) => {
       const link = element("button", { type: "button", class: "link", translate: "no", onclick: () => open(() => showCase(n)) }, isolated(data.id[n]));
@@ -190,8 +192,14 @@
     open(() => showList(operator + " · " + dtype, numbers));
   }
   for (const cell of heat.querySelectorAll("td.cell")) cell.tabIndex = -1;
-  const firstCell = heat.querySelector("td.cell");
-  if (firstCell) firstCell.tabIndex = 0;
+  // The one tab stop must be a cell that shows: a filter that hid it would shut the keyboard out of the heatmap.
+  function tabStop() {
+    const stop = heat.querySelector('td.cell[tabindex="0"]');
+    if (stop?.checkVisibility()) return;
+    if (stop) stop.tabIndex = -1;
+    const first = heat.querySelector("tbody:not([hidden]) tr:not([hidden]) > td.cell");
+    if (first) first.tabIndex = 0;
+  }
   heat.addEventListener("click", (event) => {
     const cell = event.target.closest("td.cell");
     if (cell) openCell(cell);
@@ -253,6 +261,7 @@
       group.hidden = !any;
     }
     shown.textContent = word("shown", { count, total });
+    tabStop();
   }
   filters.addEventListener("input", filter);
   filters.addEventListener("reset", () => setTimeout(filter));

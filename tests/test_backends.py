@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
-import sysconfig
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ import ml_dtypes
 import numpy as np
 import onnx
 import pytest
+from command_line import cannot_import, interpreter_with
 from onnx import TensorProto, helper
 
 from conformance import backends
@@ -385,31 +383,15 @@ def test_a_class_with_onnxs_backend_interface_is_a_backend(
 
 @pytest.fixture(scope="module")
 def vendors_python(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A virtual environment in which NumPy and ONNX Runtime exist and nothing else does.
-
-    The two packages are linked, not installed: no network, and nothing of this project, onnx, ml_dtypes or torch.
-    """
-    folder = tmp_path_factory.mktemp("vendor") / "venv"
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
-    python = str(folder / "bin" / "python")
-    code = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    done = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True)
-    theirs = Path(done.stdout.strip())
-    for kind in ("purelib", "platlib"):
-        ours = Path(sysconfig.get_path(kind))
-        for name in ("numpy", "numpy.libs", "onnxruntime"):
-            if (ours / name).exists() and not (theirs / name).exists():
-                (theirs / name).symlink_to(ours / name)
-    return python
+    """An interpreter that has NumPy and ONNX Runtime, and neither ml_dtypes nor anything of this project."""
+    return interpreter_with(tmp_path_factory.mktemp("vendor") / "venv", "numpy", "onnxruntime")
 
 
 def test_a_vendors_interpreter_needs_numpy_and_its_own_library_only(
-    vendors_python: str, models: Mapping[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    vendors_python: str, models: Mapping[str, Path], tmp_path: Path
 ) -> None:
-    monkeypatch.chdir(tmp_path)  # away from this project's own folder, which would be importable
-    for name in ("conformance", "onnx", "ml_dtypes", "torch"):
-        done = subprocess.run([vendors_python, "-c", f"import {name}"], capture_output=True, check=False)
-        assert done.returncode != 0, name
+    lacking = ["conformance", "onnx", "ml_dtypes", "torch"]
+    assert cannot_import(vendors_python, tmp_path, *lacking) == lacking
     with Pool(Launch(resolve("onnxruntime"), python=vendors_python)) as pool:
         described = pool.describe()
         assert described["name"] == "ONNX Runtime"

@@ -92,6 +92,11 @@ def test_the_badge_says_the_tier_and_never_more() -> None:
     assert badge(with_tier(0, complete=False)).value == "incomplete"
 
 
+def test_a_version_does_not_fall_off_a_badge_behind_a_long_name() -> None:
+    backend = {"name": "Accelerated inference runtime for heterogeneous devices", "version": "2026.11"}
+    assert badge(with_tier(1, backend=backend)).label == "Accelerated inference runtime f… 2026.11"
+
+
 def test_the_badge_is_svg_whatever_the_backend_is_called(tmp_path: Path) -> None:
     text = render_badge(with_tier(1, backend={"name": NASTY, "version": '"><b>'}))
     root = ET.fromstring(text)

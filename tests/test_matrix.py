@@ -6,6 +6,7 @@ import importlib.util
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,13 @@ def test_an_incomplete_run_is_marked_wherever_it_stands(views: list[Page]) -> No
     assert text.count('title="incomplete"') == 2  # above the models and above the operators
     assert re.search(r'<bdi>zeta</bdi>.*<span class="badge v-not-run">', text)
     assert 'title="incomplete"' not in render_matrix(matrix(views[:2]), load_language("en"))
+
+
+def test_a_column_keeps_its_version_however_long_the_name(views: list[Page]) -> None:
+    long = replace(views[0], backend="x" * 200)
+    text = render_matrix(matrix([long]), load_language("en"))
+    # Each is cut by itself, and the whole stands in the title.
+    assert f'title="{"x" * 200} 1.10.0"><bdi>{"x" * 200}</bdi> <bdi>1.10.0</bdi></a>' in text
 
 
 def test_runs_of_different_suites_are_told_apart(views: list[Page], folders: list[Path], tmp_path: Path) -> None:

@@ -139,18 +139,34 @@ def test_an_operation_of_unknown_rounding_is_refused_by_name() -> None:
 def test_infinity_and_nan_have_no_spread_unless_rounding_decides_on_them() -> None:
     x = torch.tensor([0.0, -1.0, 1.0, math.nan], dtype=torch.float64)
     np.testing.assert_array_equal(sigma(lambda: torch.log(x))[[0, 1, 3]], 0)
-    third = torch.tensor([1 / 3], dtype=torch.float64)
-    assert np.isinf(sigma(lambda: torch.log(third * 3.0 - 1.0)))
+    assert np.isinf(sigma(lambda: torch.log(x[2:3] / 3.0 * 3.0 - 1.0)))
 
 
 def test_an_integer_output_is_free_exactly_where_rounding_decides() -> None:
     x = torch.tensor([[1.0, 5.0], [1.0, 1.0]], dtype=torch.float64)
-    np.testing.assert_array_equal(sigma(lambda: (x * 3.0).argmax(1)), [0, np.inf])
+    np.testing.assert_array_equal(sigma(lambda: (x / 3.0).argmax(1)), [0, np.inf])
 
 
 def test_an_output_whose_shape_depends_on_rounding_is_free() -> None:
-    x = torch.full((40,), 1 / 3, dtype=torch.float64)
-    assert np.isinf(sigma(lambda: (x * 3.0)[(x * 3.0) >= 1.0])).all()
+    x = torch.ones(40, dtype=torch.float64)
+    assert np.isinf(sigma(lambda: (x / 3.0)[(x / 3.0) >= 1 / 3])).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_an_index_that_is_computed_in_floats_stays_an_index(dtype: str) -> None:
+    """Correctly rounded operations are exact on whole numbers, up to the last that the format holds."""
+    at = numbers(64).abs() * 7
+    x = numbers(64)
+
+    def taps() -> T:
+        low = at.floor()
+        return x[(low * 2.0 + 1.0 - low).clamp(0, 63).long()]
+
+    np.testing.assert_array_equal(sigma(taps, dtype), 0)
+    whole = 2.0 ** (lookup(dtype).p + 1)
+    beyond = torch.tensor([whole - 1, whole + 1], dtype=torch.float64)
+    held, rounded = sigma(lambda: beyond + 0.0, dtype)
+    assert held == 0 < rounded
 
 
 def test_few_samples_give_a_larger_spread_rather_than_one_that_is_small_by_chance() -> None:

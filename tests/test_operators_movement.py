@@ -86,7 +86,6 @@ EXPLAINED: Mapping[str, str] = {
     "Dropout/training-0.9/float16": _FLOAT32_SCALE,
     "Dropout/training-no-mask/float16": _FLOAT32_SCALE,
     "Dropout/training-default-ratio": "it cannot do without the ratio",
-    "Range/many-tenths/float64": "numpy.arange steps by (start + delta) - start, whose rounding adds up",
     "Multinomial": _MULTINOMIAL,
     "NonMaxSuppression": _SCALAR_LIMITS,
 }
@@ -480,6 +479,10 @@ def test_right_random_samples_are_accepted_for_every_seed(dtype: str) -> None:
         coarse = (rng.integers(0, 2**11, SHAPE) * 2.0**-9 - 1).astype(np.float16)  # an 11-bit generator
         assert uniform_problem([], UNIFORM, [coarse]) is None
         assert bernoulli_problem([p], {}, [(rng.random(p.shape) < p).astype(kind)]) is None
+        # As in ONNX's function body, whose uniform numbers have the type of p and may be 0.
+        sure = np.concatenate([p, np.zeros_like(p), np.ones_like(p)])
+        uniforms = (rng.integers(0, 2**11, sure.shape) * 2.0**-11).astype(np.float16)
+        assert bernoulli_problem([sure.astype(np.float16)], {}, [(uniforms > sure).astype(kind)]) is None
 
 
 def _draws() -> Mapping[str, tuple[Any, Mapping[str, Any], Any]]:
@@ -514,12 +517,31 @@ def test_a_wrong_random_sample_is_seen(defect: str, dtype: str) -> None:
     assert test([], attributes, [draw.astype(lookup(dtype).numpy)])
 
 
-@pytest.mark.parametrize("defect", ["inverted", "thresholded", "half", "twos"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_range_may_be_added_up_as_in_onnxs_function_body_and_nothing_worse(dtype: str) -> None:
+    operator, key = OPERATORS["Range"], f"Range/many-tenths/{dtype}"
+    sample = next(s for s in operator.samples() if s.name == "many-tenths")
+    content, case = build(operator, sample, dtype, OPSET, key), _case(operator, key, dtype, OPSET)
+    start, limit, delta = (a.reshape(()) for a in content.feeds[0].values())
+    i = np.arange(2000, dtype=start.dtype)
+    addends = np.concatenate([[start], np.full(1999, delta)], dtype=start.dtype)
+
+    def passes(y: np.ndarray) -> bool:
+        return not _problems(operator, sample, content, case, lambda model, feed: [y.astype(start.dtype)])
+
+    assert passes(start + i * delta)
+    assert passes(np.cumsum(addends))
+    assert not passes(start + i * np.float16(delta))
+    assert not passes(start + (i + 1) * delta)
+    assert not passes(np.linspace(start, limit, 2000))
+
+
+@pytest.mark.parametrize("defect", ["inverted for small p", "thresholded", "half", "twos"])
 def test_a_wrong_bernoulli_is_seen(defect: str) -> None:
     rng = np.random.default_rng(2)
     p = rng.uniform(0, 1, SHAPE).astype(np.float32)
     drawn = {
-        "inverted": rng.random(SHAPE) > p,
+        "inverted for small p": np.where(p < 0.5, rng.random(SHAPE) > p, rng.random(SHAPE) < p),
         "thresholded": p > 0.5,
         "half": rng.random(SHAPE) < 0.5,
         "twos": 2 * (rng.random(SHAPE) < p),

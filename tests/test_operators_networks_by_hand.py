@@ -560,3 +560,22 @@ def test_an_unpooled_index_counts_in_the_output_that_was_asked_for() -> None:
     y = meaning(x, index, torch.tensor([1, 1, 5, 5]), kernel_shape=[2, 2], strides=[2, 2])
     expected = F.max_unpool2d(x, index, 2, 2, output_size=(5, 5))
     assert torch.equal(y, expected)
+
+
+def test_the_clipped_lstm_never_has_a_cell_that_its_clip_would_reach() -> None:
+    # Gates' inputs are clipped by every reading of the attribute; the cell before h, or for good, by some.
+    operator = catalogue()["", "LSTM"]
+    sample = next(s for s in operator.samples() if s.name == "clip")
+    content = build(operator, sample, "float32", 21, "0/LSTM/clip/float32")
+    constants = {t.name: onnx.numpy_helper.to_array(t) for t in content.model.graph.initializer}
+    (node,) = nodes_of(content.model)
+    arrays = [_wide({**constants, **content.feeds[0]}[n]) if n else None for n in node.inputs]
+    x, *weights = arrays
+    assert x is not None
+    for steps in range(1, len(x) + 1):
+        *_, cell = BY_HAND["LSTM"](x[:steps], *weights, **node.attributes)
+        assert np.abs(cell).max() < sample.attributes["clip"]
+    unclipped = {k: v for k, v in node.attributes.items() if k != "clip"}
+    assert not np.allclose(
+        BY_HAND["LSTM"](*arrays, **node.attributes)[0], BY_HAND["LSTM"](*arrays, **unclipped)[0]
+    )

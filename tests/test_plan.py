@@ -82,6 +82,7 @@ def test_no_case_is_newer_than_the_opset_of_the_run(opset: int) -> None:
         (Selection(dtypes=("fp16",)), "unknown dtype fp16"),
         (Selection(opset=12), "opset 12 is outside"),
         (Selection(operators=("Erf",), dtypes=("bool",)), "leaves no case"),
+        (Selection(operators=("Swish",)), "Swish came after opset 21"),
     ],
 )
 def test_a_selection_that_means_nothing_is_wrong_usage(selection: Selection, message: str) -> None:

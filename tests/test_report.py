@@ -27,12 +27,14 @@ from conformance.errors import UsageError
 from conformance.grade import grade
 from conformance.models import manifest
 from conformance.operators import FAMILIES
+from conformance.reports.badge import badge
+from conformance.reports.cases import Reproduce
 from conformance.reports.criteria import tier_views
 from conformance.reports.distribution import HEIGHT, distribution
-from conformance.reports.html import SECTIONS, environment, render_report, write_report
+from conformance.reports.html import SECTIONS, environment, exact_percent, render_report, write_report
 from conformance.reports.language import LANGUAGES, load_language
 from conformance.reports.payload import MESSAGE_BUDGET, as_script
-from conformance.reports.tally import SEVERITY, SYMBOLS, Tally, figure, percent
+from conformance.reports.tally import SEVERITY, SYMBOLS, Tally, figure, percent, weighted
 from conformance.reports.viewmodel import Page, page
 from conformance.reports.visible import clip, visible, visible_all
 from conformance.runfolder import RunFolder, read_run
@@ -459,6 +461,34 @@ def test_a_share_reads_against_the_backend(content: Page) -> None:
     assert shown == {"weighted-coverage": ("≥ 80 %", "99.99 %"), "waived": ("≤ 1 %", "1.01 %")}
 
 
+def test_large_counts_are_grouped(content: Page) -> None:
+    criteria = (criterion(1, "repeat-verdicts", False, required=10_387, reached=9_649),)
+    (view,), _ = tier_views(replace(content.certificate, criteria=criteria))
+    assert [(row.required, row.reached) for row in view.criteria] == [("≥ 10,387", "9,649")]
+
+
+def test_a_plan_that_is_too_small_is_said_of_the_suite_only_where_it_is_the_suite(content: Page) -> None:
+    short = criterion(2, "models-whole", False, required=50, reached=25, available=25)
+    tiers, first = tier_views(replace(content.certificate, criteria=(short,)))
+    whole = replace(content, tiers=tiers, first_failing=first)
+    part = replace(whole, suite={**content.suite, "complete": False})
+    words = Parsed(render_report(whole, load_language("en"))).words()
+    assert words.count("suite has 25") == 2  # in the lead, too: it is not the backend's fault
+    words = Parsed(render_report(part, load_language("en"))).words()
+    assert "suite has 25" not in words
+    assert "this part has 25" in words
+
+
+def test_without_models_there_is_no_weighted_coverage(content: Page) -> None:
+    assert weighted(content.summary) == exact_percent(content.summary.weighted_coverage)
+    assert weighted(replace(content.summary, models=0)) == "—"
+
+
+def test_a_long_name_does_not_fill_the_certificate(content: Page) -> None:
+    assert 'h1 class="long"' not in render_report(content, load_language("en"))
+    assert '<h1 class="long">' in render_report(replace(content, backend="a" * 60), load_language("en"))
+
+
 def sealed(content: Page, **changes: Any) -> str:
     certificate: Certificate = replace(content.certificate, **changes)
     text = render_report(replace(content, certificate=certificate), load_language("en"))
@@ -489,6 +519,25 @@ def test_a_part_of_the_suite_is_no_certificate(content: Page) -> None:
     assert "Part of the suite: no tier is given" in words
 
 
+def contrast(one: str, other: str) -> float:
+    """The contrast ratio of two colours: WCAG 2.2, relative luminance."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+        red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("complete", [True, False])
+@pytest.mark.parametrize("tier", [0, 1, 2, 3])
+def test_a_badge_has_that_contrast_too(content: Page, tier: int, complete: bool) -> None:
+    colour = badge(replace(content.certificate, tier=tier, complete=complete)).colour
+    assert contrast(colour, "#ffffff") >= 4.5
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_text_has_the_contrast_that_wcag_asks_for(theme: str) -> None:
     source = files("conformance.templates").joinpath(f"{theme}.css").read_text("utf-8")
@@ -500,14 +549,8 @@ def test_text_has_the_contrast_that_wcag_asks_for(theme: str) -> None:
     pairs += [(metal, "card") for metal in ("bronze", "steel", "gold", "blank")]
     pairs += [("ink", "notice"), ("pass-ink", "paper"), ("wrong-ink", "paper")]
 
-    def luminance(colour: str) -> float:
-        parts = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
-        red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
-        return 0.2126 * red + 0.7152 * green + 0.0722 * blue  # WCAG 2.2, relative luminance
-
     for ink, ground in pairs:
-        low, high = sorted((luminance(colours[ink]), luminance(colours[ground])))
-        assert (high + 0.05) / (low + 0.05) >= 4.5, (ink, ground)
+        assert contrast(colours[ink], colours[ground]) >= 4.5, (ink, ground)
 
 
 def test_every_verdict_has_a_symbol_of_its_own_beside_its_colour(pages: dict[str, str]) -> None:
@@ -556,6 +599,32 @@ def test_worst_cases_come_with_what_reproduces_them(content: Page, pages: dict[s
     assert again[:5] == ["conformance", "run", "onnxruntime", "--option", "intra_op_num_threads=1"]
     assert Parsed(pages["en"]).words().count(worst.commands[0]) == 1
     assert data_of(pages["en"])["reproduce"]["run"] == " ".join(again[:5])
+
+
+def test_what_reproduces_a_case_is_of_the_same_suite_in_the_same_interpreter(run: RunFolder) -> None:
+    suite = {**run.suite, "name": "full", "opset": 17, "seed": 3}
+    command = [
+        "conformance",
+        "run",
+        "acme",
+        "--output=runs/acme",
+        "--python",
+        "/opt/acme/python",
+        "--timeout",
+        "5",
+    ]
+    other = replace(run, run={**run.run, "suite": suite, "backend": {"spec": "acme"}, "command": command})
+    found = Reproduce.of(replace(other, plan=replace(run.plan, suite=suite)))
+    assert found.folder == "runs/acme"
+    assert shlex.split(found.run) == [
+        "conformance", "run", "acme", "--suite", "full", "--opset", "17", "--seed", "3",
+        "--python", "/opt/acme/python", "--timeout", "5",
+    ]  # fmt: skip
+
+
+def test_the_cases_of_a_field_are_listed_with_its_symbol_first(pages: dict[str, str]) -> None:
+    ranks = {v["name"]: v["rank"] for v in data_of(pages["en"])["verdicts"]}
+    assert sorted(ranks, key=ranks.__getitem__) == [str(v) for v in SEVERITY]
 
 
 def test_the_distribution_puts_every_error_on_its_side_of_the_bound() -> None:

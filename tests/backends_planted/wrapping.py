@@ -1,0 +1,91 @@
+"""ONNX Runtime with one planted defect, one class for each: what the suite must find, or must not be misled by."""
+
+import json
+import os
+import signal
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+onnxruntime.set_default_logger_severity(4)
+
+
+class Good:
+    """No defect. ``log``: a file that receives a hash of the model and the inputs of each run."""
+
+    def __init__(self, log="", version="1"):
+        self.log = log
+        self.version = version
+
+    def describe(self):
+        return {"name": type(self).__name__, "version": self.version, "device": "CPU"}
+
+    def prepare(self, model):
+        session = onnxruntime.InferenceSession(self.load(model), providers=["CPUExecutionProvider"])
+        outputs = [output.name for output in session.get_outputs()]
+
+        def run(inputs):
+            if self.log:
+                hashes = [zlib.crc32(Path(model).read_bytes())]
+                hashes += [zlib.crc32(np.ascontiguousarray(array)) for array in inputs.values()]
+                with Path(self.log).open("a", encoding="utf-8") as file:
+                    file.write(" ".join(map(str, hashes)) + "\n")
+            return session.run(outputs, inputs)
+
+        return run
+
+    def load(self, model):
+        return Path(model).read_bytes()
+
+
+class IgnoresAttribute(Good):
+    """Compiles one operator as if an attribute had its default."""
+
+    def __init__(self, operator, attribute):
+        super().__init__()
+        self.operator = operator
+        self.attribute = attribute
+
+    def load(self, model):
+        import onnx
+
+        proto = onnx.load(model)
+        for node in proto.graph.node:
+            if node.op_type == self.operator:
+                kept = [a for a in node.attribute if a.name != self.attribute]
+                del node.attribute[:]
+                node.attribute.extend(kept)
+        return proto.SerializeToString()
+
+
+class CrashesOnSome(Good):
+    """Dies on every model whose hash is a multiple of ten, every time."""
+
+    def load(self, model):
+        content = Path(model).read_bytes()
+        if zlib.crc32(content) % 10 == 0:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return content
+
+
+class Slow(Good):
+    """Takes its time, so that a run can be killed while it goes on."""
+
+    def load(self, model):
+        time.sleep(0.02)
+        return super().load(model)
+
+
+class Noisy(Good):
+    """Prints what drivers print, and what an answer might look like, on every channel that it can find."""
+
+    def load(self, model):
+        print(json.dumps({"status": "ok", "outputs": [[0]], "arrays": [["float16", [1], 0]]}))
+        os.write(1, b"CNF1" + bytes(12) + b"\xff\xfe\x00" * 1000)
+        os.write(2, b"\x1b[31mwarning:\x1b[0m " + b"x" * 70_000 + b"\n")
+        sys.stdout.write("loading 10%\r50%\r100%")
+        return super().load(model)
