@@ -229,14 +229,27 @@ def _bracket(
         for p in _operands(expected.rule, tensors):
             array = inputs[p]
             assert array is not None
-            for step in (-4.0, 4.0):
+            original = tensors[p]
+            assert original is not None
+            for changed in _moved(original, 4.0 * lookup(dtype_of(array)).u, expected.rule.extremes):
                 moved = list(tensors)
-                original = tensors[p]
-                assert original is not None
-                moved[p] = original * (1.0 + step * lookup(dtype_of(array)).u)
+                moved[p] = changed
                 value = to_array(call(node, moved, widen=True)[i], expected.dtype)
                 low, high = np.minimum(low, value), np.maximum(high, value)
         found[i] = replace(expected, low=low, high=high)
+
+
+def _moved(tensor: torch.Tensor, by: float, extremes: bool) -> Iterator[torch.Tensor]:
+    """The tensor with all elements moved either way, and with its extremes alone, each and both."""
+    import torch
+
+    parts = [torch.ones_like(tensor, dtype=torch.bool)]
+    if extremes and tensor.numel():
+        least, most = tensor == tensor.min(), tensor == tensor.max()
+        parts += [least, most, least | most]
+    for part in parts:
+        for step in (1.0 - by, 1.0 + by):
+            yield torch.where(part, tensor * step, tensor)
 
 
 # --- Reference models ------------------------------------------------------------------------------------

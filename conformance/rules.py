@@ -95,10 +95,13 @@ class Composite:
 class Requantised:
     """Any integer between the definition's values with its real inputs moved by a few u: ±1 only at a tie.
 
-    ``operands``: positions of the inputs that are moved (default: every float input).
+    ``operands``: positions of the inputs that are moved (default: every float input). ``extremes``: the scale is
+    taken from the smallest and the largest element, which are therefore moved apart from the rest, too: moved with
+    it they change nothing.
     """
 
     operands: tuple[int, ...] | None = None
+    extremes: bool = False
 
 
 @dataclass(frozen=True, slots=True)

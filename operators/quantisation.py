@@ -291,7 +291,7 @@ OPERATORS = (
     Operator(
         "DynamicQuantizeLinear",
         dynamic_quantize_linear,
-        (Requantised(), Rounded(3.0, 3.0), Requantised()),
+        (Requantised(extremes=True), Rounded(3.0, 3.0), Requantised(extremes=True)),
         dynamic_quantisations,
     ),
 )

@@ -118,7 +118,8 @@ def render_report(content: Page, language: Language) -> str:
 def write_report(folder: Path, language: str = "en", graded: tuple[RunFolder, Certificate] | None = None) -> Path:
     """Write ``folder/report/index.html`` from the run folder's evidence alone; returns its path.
 
-    ``graded``: the evidence and its grade, where both have just been made. Raises ``UsageError`` for an unknown language or a folder that holds no run.
+    ``graded``: the evidence and its grade, where both have just been made.
+    Raises ``UsageError`` for an unknown language or a folder that holds no run.
     """
     spoken = load_language(language)
     if graded is None:

@@ -1,4 +1,4 @@
-"""The examples of docs/findings.md: what they print is what ONNX and ONNX Runtime still do."""
+"""The examples of the findings: what they print is what ONNX and ONNX Runtime still do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-TEXT = (Path(__file__).parents[1] / "docs" / "findings.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[1] / "docs"
+TEXT, CLASSICAL = ((DOCS / name).read_text(encoding="utf-8") for name in ("findings.md", "findings-ml.md"))
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
@@ -26,12 +27,13 @@ def test_the_findings_are_of_the_installed_version(package: str) -> None:
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the findings are of x86-64's kernels")
 def test_every_example_prints_what_the_findings_say() -> None:
     names: dict[str, Any] = {}
-    preamble = re.search(r"```python\n(.*?)```", TEXT, re.DOTALL)
-    assert preamble
-    exec(preamble[1], names)
-    blocks = re.findall(r"```pycon\n(.*?)```", TEXT, re.DOTALL)
-    examples = doctest.DocTestParser().get_doctest("".join(blocks), names, "findings.md", None, None)
     report: list[str] = []
-    results = doctest.DocTestRunner(verbose=False).run(examples, out=report.append)
-    assert not results.failed, "".join(report)
-    assert len(blocks) > 20
+    for text in (TEXT, CLASSICAL):  # the second goes on with the definitions of the first
+        preamble = re.search(r"```python\n(.*?)```", text, re.DOTALL)
+        assert preamble
+        exec(preamble[1], names)
+        blocks = re.findall(r"```pycon\n(.*?)```", text, re.DOTALL)
+        assert len(blocks) > 10
+        examples = doctest.DocTestParser().get_doctest("".join(blocks), names, "findings", None, None)
+        doctest.DocTestRunner(verbose=False).run(examples, out=report.append)
+    assert not report, "".join(report)

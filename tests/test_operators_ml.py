@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import io
 import math
 import statistics
 import warnings
@@ -16,6 +17,7 @@ import onnx
 import pytest
 import torch
 from onnx.reference import ReferenceEvaluator
+from PIL import Image
 
 from conformance.dtypes import is_known, lookup
 from conformance.graphs import Content, build, domain_opset, dtypes_of, nodes_of
@@ -567,9 +569,6 @@ def test_n_grams_are_counted_as_by_hand(skips: int) -> None:
 
 
 def test_pictures_are_what_another_decoder_makes_of_the_files() -> None:
-    image = pytest.importorskip("PIL.Image")
-    import io
-
     operator = OPERATORS["ImageDecoder"]
     for sample in samples_of(operator):
         if sample.refuse:
@@ -577,7 +576,7 @@ def test_pictures_are_what_another_decoder_makes_of_the_files() -> None:
         content = _content(operator, sample, "uint8", NEWEST)
         case = Case("", operator.name, "", NEWEST, "uint8", Source.OPERATOR, operator.family, "")
         ((expected,),) = expect_content(case, content, sample)
-        picture = image.open(io.BytesIO(content.feeds[0]["encoded_stream"].tobytes()))
+        picture = Image.open(io.BytesIO(content.feeds[0]["encoded_stream"].tobytes()))
         wanted = sample.attributes.get("pixel_format", "RGB")
         pixels = (
             np.array(picture.convert("L"))[..., None]

@@ -58,6 +58,9 @@ class Backend:
         # The definitions read a graph; they do not police it. What is no valid model is refused here.
         onnx.checker.check_model(proto, full_check=True)
         nodes = nodes_of(proto)
+        if any(not d for node in nodes for o, d in zip(node.outputs, node.dtypes, strict=True) if o):
+            # Some definitions take the type of what they yield from its declaration.
+            nodes = nodes_of(onnx.shape_inference.infer_shapes(proto))
         for node in nodes:
             try:
                 operator_of(node)
