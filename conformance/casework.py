@@ -17,7 +17,7 @@ from .goldens import Golden, GoldenCache
 from .graphs import Content, build, nodes_of
 from .numerics import Expected
 from .operators import catalogue
-from .oracle import expect_content, model_goldens, rules_of
+from .oracle import asks_evaluator, expect_content, model_goldens, rules_of
 from .plan import Plan, samples_of
 from .rules import EXACT, Rule
 from .scratch import Scratch
@@ -94,8 +94,9 @@ class Casework:
             return Ready(case, path, content.feeds, None, scratch=path)
         expected: tuple[tuple[Expected, ...], ...] = ()
         problem = ""
-        if operator.meaning is None or sample.model is not None:
-            rules: tuple[Rule, ...] = (EXACT,) * len(content.model.graph.output)
+        if asks_evaluator(operator, content, sample):
+            maps = sum(not o.type.HasField("tensor_type") for o in content.model.graph.output)
+            rules: tuple[Rule, ...] = (EXACT,) * (len(content.model.graph.output) + maps)
         else:
             rules = rules_of(case, nodes_of(content.model)[0].dtypes, sample)
         try:

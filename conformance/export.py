@@ -40,6 +40,12 @@ def export_case(folder: Path, case_id: str, output: Path) -> Path:
         ready = _ready(casework, case)
         if ready.problem:
             raise UsageError(f"{case_id} cannot be exported: {ready.problem}")
+        graph = onnx.load(str(ready.model), load_external_data=False).graph
+        values = (*graph.input, *graph.output)
+        if any(v.type.HasField("map_type") or v.type.HasField("sequence_type") for v in values):
+            raise UsageError(
+                f"{case_id} cannot be exported: it has maps or sequences, and this writes tensors only"
+            )
         output.mkdir(parents=True)
         try:
             _write(ready, output)

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 
 from .draws import draw
 from .dtypes import BOOL, FLOATS, INTEGERS, dtype_of, from_onnx, lookup
-from .spec import Operator, Sample, TensorSpec
+from .spec import Operator, Sample, Shape, TensorSpec
 
 __all__ = [
     "TYPE_ATTRIBUTES",
@@ -21,6 +21,7 @@ __all__ = [
     "Node",
     "attributes_of",
     "build",
+    "domain_opset",
     "dtypes_of",
     "has_choice",
     "nodes_of",
@@ -36,10 +37,11 @@ _TYPE_NAMES = {"float": "float32", "double": "float64"}
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a case consists of when it is carried out: a model and one or more input sets by input name."""
+    """What a case consists of when it is carried out: a model and one or more input sets by input name, arrays
+    but for inputs that are maps, which are dicts."""
 
     model: onnx.ModelProto
-    feeds: tuple[Mapping[str, np.ndarray], ...]
+    feeds: tuple[Mapping[str, Any], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,18 @@ def schema_of(operator: str, opset: int, domain: str = "") -> Any:
         return onnx.defs.get_schema(operator, opset, domain)
     except onnx.defs.SchemaError:
         return None
+
+
+@functools.cache
+def domain_opset(domain: str, opset: int) -> int:
+    """The version of a domain's operators that goes with a version of the default domain's.
+
+    For ai.onnx.ml the one that ONNX had released by then, and for the domains of vendors ``opset`` itself, which
+    is beyond all of theirs.
+    """
+    if domain != "ai.onnx.ml":
+        return opset
+    return max(int(ml) for _, _, default, ml, *_ in helper.VERSION_TABLE if int(default) <= opset)
 
 
 def _type_name(text: str) -> str:
@@ -144,20 +158,14 @@ def _dims(spec: TensorSpec, others: Sequence[TensorSpec | None], name: str) -> l
 def build(operator: Operator, sample: Sample, dtype: str, opset: int, key: str) -> Content:
     """The single-operator model of a sample and its input sets.
 
-    ``key`` (the seed and the case's id) names the draws. The model is at ``opset`` with the lowest IR version
-    that has it; outputs carry the element types that ONNX's inference finds.
+    ``key`` (the seed and the case's id) names the draws. The model is at ``opset`` (of the operator's domain, for
+    ai.onnx.ml) with the lowest IR version that has it; outputs carry the element types that ONNX's inference finds.
+    An input that is a map takes two specs, its keys and its values; its feed is a dict.
     """
     if sample.model is not None:
         model = sample.model(dtype, opset)
-        names = [i.name for i in model.graph.input]
         sets = (sample.inputs, *sample.again)
-        return Content(
-            model,
-            tuple(
-                {n: _values(s, dtype, f"{key}/{n}/{k}") for n, s in zip(names, specs, strict=True) if s}
-                for k, specs in enumerate(sets)
-            ),
-        )
+        return Content(model, tuple(_feed(model.graph, specs, dtype, key, str(k)) for k, specs in enumerate(sets)))
     schema = schema_of(operator.name, opset, operator.domain)
     names = _input_names(schema, len(sample.inputs))
     inputs, feed_names = [], []
@@ -207,9 +215,28 @@ def build(operator: Operator, sample: Sample, dtype: str, opset: int, key: str) 
             assert spec is not None, f"{operator.name}/{sample.name}: an input set leaves out {name}"
             feed[name] = _values(spec, dtype, f"{key}/{name}" if number == 0 else f"{key}/{name}/{number}")
         feeds.append(feed)
-    _declare_outputs(model, dtype, strict=not sample.refuse)
-    _declare_shape(model, sample.shape)
+    _declare_outputs(model, schema, dtype, strict=not sample.refuse)
+    _declare_shapes(model, sample.shape)
     return Content(model, tuple(feeds))
+
+
+def _feed(
+    graph: onnx.GraphProto, specs: Sequence[TensorSpec | None], dtype: str, key: str, turn: str
+) -> dict[str, Any]:
+    """What a sample's own graph is fed, by name."""
+    feed: dict[str, Any] = {}
+    rest = iter(specs)
+    for value in graph.input:
+        spec = next(rest)
+        if spec is not None:
+            feed[value.name] = _values(spec, dtype, f"{key}/{value.name}/{turn}")
+        if value.type.HasField("map_type"):
+            items = next(rest)
+            assert items is not None, f"{value.name}: a map without values"
+            values = _values(items, dtype, f"{key}/{value.name}/values/{turn}")
+            feed[value.name] = dict(zip(feed[value.name].tolist(), values.tolist(), strict=True))
+    assert next(rest, None) is None, "more specs than the graph has inputs"
+    return feed
 
 
 def _is_empty_list(value: object) -> bool:
@@ -221,11 +248,10 @@ def _values(spec: TensorSpec, dtype: str, key: str) -> np.ndarray:
 
 
 def _model(graph: onnx.GraphProto, opset: int, domain: str) -> onnx.ModelProto:
-    imports = [helper.make_opsetid("", opset)]
-    if domain:
-        imports.append(
-            helper.make_opsetid(domain, onnx.defs.onnx_ml_opset_version() if domain == "ai.onnx.ml" else 1)
-        )
+    if domain == "ai.onnx.ml":
+        imports = [helper.make_opsetid(domain, opset)]
+    else:
+        imports = [helper.make_opsetid("", opset), *([helper.make_opsetid(domain, 1)] if domain else [])]
     return helper.make_model(
         graph,
         producer_name="conformance",
@@ -234,29 +260,34 @@ def _model(graph: onnx.GraphProto, opset: int, domain: str) -> onnx.ModelProto:
     )
 
 
-def _declare_outputs(model: onnx.ModelProto, dtype: str, *, strict: bool) -> None:
-    """Give the outputs the types that inference finds; a model that is to be refused may have none to find."""
+def _declare_outputs(model: onnx.ModelProto, schema: Any, dtype: str, *, strict: bool) -> None:
+    """Give the outputs the types that inference finds, else the schema's where it names one, else ``dtype``: some
+    operators have no inference, and a model that is to be refused may have nothing to find."""
     try:
         inferred = onnx.shape_inference.infer_shapes(model, strict_mode=strict, data_prop=True).graph.output
     except onnx.shape_inference.InferenceError:
         if strict:
             raise
         inferred = model.graph.output
-    for mine, found in zip(model.graph.output, inferred, strict=True):
+    formal = [_type_name(o.type_str) for o in schema.outputs]
+    for position, (mine, found) in enumerate(zip(model.graph.output, inferred, strict=True)):
         kind = found.type.WhichOneof("value")
         if kind is not None and (kind != "tensor_type" or found.type.tensor_type.elem_type):
             mine.type.CopyFrom(found.type)
         else:
-            mine.CopyFrom(helper.make_tensor_value_info(mine.name, lookup(dtype).onnx, None))
+            fixed = formal[min(position, len(formal) - 1)]
+            mine.CopyFrom(helper.make_tensor_value_info(mine.name, lookup(fixed or dtype).onnx, None))
 
 
-def _declare_shape(model: onnx.ModelProto, shape: int | tuple[int, ...] | None) -> None:
-    """Give the first output the shape that inference does not find: a valid graph declares one."""
-    declared = model.graph.output[0].type.tensor_type.shape
-    if isinstance(shape, int):
-        declared.CopyFrom(model.graph.input[shape].type.tensor_type.shape)
-    elif shape is not None:
-        declared.CopyFrom(helper.make_tensor_type_proto(TensorProto.FLOAT, shape).tensor_type.shape)
+def _declare_shapes(model: onnx.ModelProto, shape: Shape | Sequence[Shape]) -> None:
+    """Give outputs the shapes that inference does not find: a valid graph declares them."""
+    shapes = shape if isinstance(shape, list) else [shape]
+    for output, own in zip(model.graph.output, shapes, strict=False):
+        declared = output.type.tensor_type.shape
+        if isinstance(own, int):
+            declared.CopyFrom(model.graph.input[own].type.tensor_type.shape)
+        elif own is not None:
+            declared.CopyFrom(helper.make_tensor_type_proto(TensorProto.FLOAT, own).tensor_type.shape)
 
 
 def value_types(graph: onnx.GraphProto) -> dict[str, tuple[str, tuple[int, ...] | None]]:

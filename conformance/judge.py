@@ -66,13 +66,15 @@ def judge(
 ) -> Judgement:
     """Hold the outputs of one run against the oracle's.
 
-    ``inputs`` and ``attributes`` are the node's, for the rules that need them (`OrderFree`, `Random`).
+    A map, or a sequence of maps with the same keys, is taken for two outputs: the ascending keys and the values that
+    belong to them, a row for each map. ``inputs`` and ``attributes`` are the node's, for the rules that need them (`OrderFree`, `Random`).
     ``flush_to_zero``: the backend declares that it treats subnormal numbers as zero. Returns the worst output's
     judgement: ``wrong`` for another count, type or shape, for NaN or infinity that should not be there (or should
     and is not) and for an exact result that differs; ``inaccurate`` for a value outside its bound.
     """
     if not isinstance(actual, (list, tuple)):
         return Judgement(Verdict.WRONG, f"returned {_type(actual)} instead of a list of arrays")
+    actual = [part for got in actual for part in _columns(got)]
     if len(actual) != len(expected):
         return Judgement(Verdict.WRONG, f"returned {_plural(len(actual), 'output')} instead of {len(expected)}")
     arrays: list[np.ndarray] = []
@@ -114,6 +116,30 @@ def _rank(judgement: Judgement) -> tuple[int, float, float]:
         -1.0 if units is None else units,
         -1.0 if share is None else share,
     )
+
+
+def _columns(got: object) -> list[object]:
+    """A map or a sequence of maps as keys and values; anything else as it is."""
+    maps: list[Any] = got if isinstance(got, list) else [got]
+    if not maps or not all(isinstance(m, dict) and m.keys() == maps[0].keys() for m in maps):
+        return [got]
+    try:
+        keys = sorted(maps[0])
+        rows = [[m[key] for key in keys] for m in maps]
+        text = any(isinstance(key, (str, bytes)) for key in keys)
+        labels = np.array(keys, dtype=object if text else np.int64)
+        values = np.array(rows if isinstance(got, list) else rows[0])
+    except (TypeError, ValueError, OverflowError):
+        return [got]
+    if values.dtype == np.float64 and _fits(values):
+        values = values.astype(np.float32)  # Python has one float; ONNX's maps have either
+    return [labels, values]
+
+
+def _fits(values: np.ndarray) -> bool:
+    """Whether float32 has all these float64 values."""
+    with np.errstate(over="ignore"):
+        return np.array_equal(values.astype(np.float32).astype(np.float64), values, equal_nan=True)
 
 
 # Phases one to three: is it an array, of the right type and shape?

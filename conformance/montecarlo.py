@@ -12,6 +12,7 @@ operation on them has an error of the same size).
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 from collections.abc import Callable, Sequence
@@ -91,9 +92,11 @@ _ROUNDED: dict[str, tuple[float, float, float]] = {
 }
 
 
-# Of these, IEEE 754's own: they round correctly, so a whole number that the format holds comes out exact. An index
-# that is computed in floats (a floor and an offset) stays an index.
+# Of these, IEEE 754's own: they round correctly, so a number that the format holds comes out exact. It is asked of
+# whole numbers and simple fractions: an index that is computed in floats (a floor, an offset, the middle between two
+# pixels) stays an index.
 _CORRECT = _words("add sub rsub mul")
+_FRACTION = 16.0
 
 
 class UnknownOperationError(ValueError):
@@ -193,7 +196,7 @@ class _Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
         self._u = kind.u
         self._accumulator = lookup(kind.accumulator).u
         self._narrow = kind.p < lookup("float32").p
-        self._whole = 2.0 ** (kind.p + 1)
+        self._held = 2.0 ** (kind.p + 1)  # whole numbers up to here are in the format
         # Where subnormals are common their rounding is absolute: half of 2u times the smallest normal number.
         self._smallest = kind.smallest if kind.smallest > 1e-30 else 0.0
         self._key = key
@@ -245,7 +248,7 @@ class _Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
     def _disturb(
         self, result: torch.Tensor, relative: float, scale: float, noise: torch.Tensor | None, *, correct: bool
     ) -> None:
-        """Round ``result`` at random, in place. ``correct``: but not where it is a whole number of the format."""
+        """Round ``result`` at random, in place. ``correct``: but not where it is a simple number of the format."""
         if result.is_complex():
             # A component's error is relative to the modulus.
             size = torch.view_as_real(result).square().sum(-1, keepdim=True).sqrt_() * relative
@@ -263,7 +266,8 @@ class _Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
         if noise is not None:
             drawn.add_(self._signs(result).mul_(noise))
         if correct:
-            drawn.masked_fill_((result.frac() == 0) & (result.abs() <= self._whole), 0.0)
+            parts = result * _FRACTION
+            drawn.masked_fill_((parts.frac() == 0) & (parts.abs() <= self._held), 0.0)
         if not math.isfinite(drawn.sum().item()):  # an infinite or undefined result stays as it is
             drawn.masked_fill_(~torch.isfinite(drawn), 0.0)
         result.add_(drawn)
@@ -301,10 +305,10 @@ def _is_real(value: Any) -> bool:
 
 def _name(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> str:
     """The operation, whatever its overload and whether in place; "+" where it adds into its destination."""
-    name: str = func._schema.name.split("::")[1]
-    if name.endswith("_") and not name.endswith("__"):
-        name = name[:-1]
-    given = dict(zip((a.name for a in func._schema.arguments), args, strict=False)) | kwargs
+    name, arguments = _signature(func)
+    if name not in _VARYING:
+        return name
+    given = dict(zip(arguments, args, strict=False)) | kwargs
     if name in _ADDING and given.get("accumulate"):
         return "index_put+"
     if name == "pow" and isinstance(given.get("exponent"), (int, float)):
@@ -319,7 +323,18 @@ def _name(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> str:
     return "div" if name == "div" and given.get("rounding_mode") is None else name
 
 
+@functools.cache  # an operation's schema takes far longer to look at than the operation to run
+def _signature(func: Any) -> tuple[str, tuple[str, ...]]:
+    """An operation's name and those of its arguments."""
+    name: str = func._schema.name.split("::")[1]
+    if name.endswith("_") and not name.endswith("__"):
+        name = name[:-1]
+    return name, tuple(a.name for a in func._schema.arguments)
+
+
 _ADDING = _words("index_put _index_put_impl _unsafe_index_put put")
+# Operations whose arguments decide how they round.
+_VARYING = _ADDING | _words("pow scatter scatter_reduce index_reduce abs round div")
 # Powers that engines compute as something simpler.
 _POWERS = {0.0: "clone", 1.0: "clone", 2.0: "square", 0.5: "sqrt", -0.5: "rsqrt", -1.0: "reciprocal"}
 

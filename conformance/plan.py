@@ -15,7 +15,7 @@ from ._version import __version__
 from .cuts import Piece, Reference, blocks_of, identity, open_model, piece
 from .dtypes import lookup
 from .errors import UsageError
-from .graphs import TYPE_ATTRIBUTES, dtypes_of, has_choice, lookup_name, schema_of
+from .graphs import TYPE_ATTRIBUTES, domain_opset, dtypes_of, has_choice, lookup_name, schema_of
 from .operators import catalogue
 from .rules import Accumulation, Composite, Elementary, Exact, OrderFree, Random, Requantised, Rounded
 from .spec import Case, Operator, Sample, Source
@@ -191,13 +191,14 @@ def samples_of(operator: Operator) -> tuple[Sample, ...]:
 
 
 def _operator_cases(operator: Operator, selection: Selection) -> Iterable[Case]:
-    if schema_of(operator.name, selection.opset, operator.domain) is None:
+    newest = domain_opset(operator.domain, selection.opset)
+    if schema_of(operator.name, newest, operator.domain) is None:
         return  # newer than the opset that this run is as of
     prefix = f"{operator.domain}." if operator.domain else ""
     kept = 0
     for index, sample in enumerate(samples_of(operator)):
-        opset = sample.opset or selection.opset
-        if opset > selection.opset and operator.domain == "":
+        opset = sample.opset or newest
+        if opset > newest:
             continue
         if "full" in sample.tags and selection.suite != "full":
             continue

@@ -11,6 +11,7 @@ a number ``i``                            the array ``header["arrays"][i]``
 ``null``                                  an optional value that is absent
 a list                                    a sequence of values
 ``{"strings": [...], "shape": [...]}``    a tensor of strings
+``{"map": [keys, values]}``               a map: two described vectors of equal length
 ``{"odd": type, "text": text}``           something that is no ONNX value: reported, never transported
 ========================================  ==========================================================
 
@@ -162,9 +163,13 @@ def flatten(value: Any, arrays: list[np.ndarray], copy: bool = False) -> Any:
         return _flatten_array(value, arrays, copy)
     if value is None:
         return None
-    # A list stands for a sequence, and a sequence holds tensors: a list of numbers is a mistake.
-    if isinstance(value, (list, tuple)) and all(isinstance(item, np.ndarray) for item in value):
+    # A list stands for a sequence, and a sequence holds tensors or maps: a list of numbers is a mistake.
+    if isinstance(value, (list, tuple)) and all(isinstance(item, (np.ndarray, dict)) for item in value):
         return [flatten(item, arrays, copy) for item in value]
+    if isinstance(value, dict):
+        keys, items = _column(value), _column(value.values())
+        if keys is not None and items is not None:
+            return {"map": [flatten(keys, arrays), flatten(items, arrays)]}
     if isinstance(value, Odd):
         return {"odd": value.type, "text": value.text}
     # Only small builtin values are spelt out: the repr of anything else may be huge, slow or fatal.
@@ -175,6 +180,18 @@ def flatten(value: Any, arrays: list[np.ndarray], copy: bool = False) -> Any:
     elif isinstance(value, np.ndarray):
         text = f"{value.dtype} {value.shape}"
     return {"odd": _type_name(value), "text": text}
+
+
+def _column(items: Iterable[Any]) -> np.ndarray | None:
+    """A map's keys or its values as a vector; None where they are not all texts, all int64 or all floats."""
+    found = list(items)
+    if found and all(isinstance(item, (str, bytes)) for item in found):
+        return np.array(found, dtype=object)
+    if all(isinstance(item, (int, np.integer)) and -(1 << 63) <= item < 1 << 63 for item in found):
+        return np.array(found, dtype=np.int64)
+    if all(isinstance(item, (float, np.floating)) for item in found):
+        return np.array(found, dtype=np.float64)
+    return None
 
 
 def _flatten_array(value: np.ndarray, arrays: list[np.ndarray], copy: bool) -> Any:
@@ -198,7 +215,7 @@ def _flatten_array(value: np.ndarray, arrays: list[np.ndarray], copy: bool) -> A
 
 
 def unflatten(item: Any, arrays: Sequence[np.ndarray]) -> Any:
-    """The value that ``flatten`` described: an ndarray, a list, None or an ``Odd``.
+    """The value that ``flatten`` described: an ndarray, a list, a dict, None or an ``Odd``.
 
     Raises ``ProtocolError`` for a description that is none.
     """
@@ -210,6 +227,12 @@ def unflatten(item: Any, arrays: Sequence[np.ndarray]) -> Any:
         return [unflatten(i, arrays) for i in item]
     if isinstance(item, dict) and "odd" in item:
         return Odd(str(item["odd"]), str(item.get("text", "")))
+    if isinstance(item, dict) and isinstance(item.get("map"), list) and len(item["map"]) == 2:
+        keys, values = (unflatten(i, arrays) for i in item["map"])
+        vectors = all(isinstance(column, np.ndarray) and column.ndim == 1 for column in (keys, values))
+        if not vectors or len(keys) != len(values):
+            raise ProtocolError(f"no map: {clean(item, 100)}")
+        return dict(zip(keys.tolist(), values.tolist()))  # noqa: B905  (Python 3.8 has no strict)
     if isinstance(item, dict) and isinstance(item.get("strings"), list):
         strings = np.empty(len(item["strings"]), dtype=object)
         strings[:] = item["strings"]

@@ -216,9 +216,9 @@ def _declined(case: Case, supports: Mapping[str, Any]) -> str:
     dtypes = supports.get("dtypes")
     if dtypes is not None and case.dtype not in dtypes:
         return "declared: the backend does not list this dtype"
-    opset = supports.get("opset")
-    if isinstance(opset, (list, tuple)) and len(opset) == 2 and not opset[0] <= case.opset <= opset[1]:
-        return f"declared: opset {case.opset} is outside the backend's {opset[0]} to {opset[1]}"
+    match supports.get("opset"):  # of the default domain
+        case [int(oldest), int(newest)] if not case.domain and not oldest <= case.opset <= newest:
+            return f"declared: opset {case.opset} is outside the backend's {oldest} to {newest}"
     return ""
 
 
@@ -354,7 +354,7 @@ def _now() -> str:
 
 
 def _write_json(path: Path, data: Mapping[str, Any]) -> None:
-    # A line for each entry: as readable as indented, and written by json's fast encoder.
+    """A line for each entry, which is as readable as indented and far faster to write."""
     write_whole(path, "{\n" + ",\n".join(_members(data)) + "\n}\n")
 
 

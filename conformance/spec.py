@@ -10,7 +10,7 @@ from typing import Any
 from .draws import AUTO, Draw, values
 from .rules import EXACT, Rule
 
-__all__ = ["Case", "Operator", "Sample", "Source", "TensorSpec", "Verdict", "const", "tensor"]
+__all__ = ["Case", "Operator", "Sample", "Shape", "Source", "TensorSpec", "Verdict", "const", "tensor"]
 
 
 class Verdict(str, enum.Enum):
@@ -66,6 +66,9 @@ def const(items: Sequence[Any] | int | float | str | bool, dtype: str | None = "
     return TensorSpec((len(items),), values(*items), dtype, constant=True)
 
 
+Shape = int | tuple[int | str, ...] | None  # of an output: an input's position, or dimensions
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One way of using an operator; crossed with dtypes it becomes cases.
@@ -75,9 +78,9 @@ class Sample:
     lists of these, an ``onnx.TensorProto`` or an ``onnx.GraphProto``.
     ``outputs``: how many outputs are asked for, or for each one whether it is.
     ``dtypes``: the dtypes under test for this sample (None: all of the operator's).
-    ``opset``: write the model at this opset rather than at the suite's.
+    ``opset``: write the model at this opset rather than at the suite's; in ai.onnx.ml a version of that domain.
     ``shape``: of the first output, where ONNX's inference does not find it: the shape itself, or the position of the
-    graph's input that has the same one.
+    graph's input that has the same one. A list has one for each output.
     ``again``: further input sets for the same prepared model; where their shapes differ from ``inputs``, the
     model declares those dimensions symbolic. Initializers are the same in all sets.
     ``exact``: the result is exact in any order of evaluation (small integers), whatever the rule says.
@@ -85,7 +88,8 @@ class Sample:
     ``model``: for operators that cannot stand alone (sequences, optionals): gives, for a dtype and an opset, the
     ``onnx.ModelProto`` whose inputs are ``inputs`` in order. Its ``repr`` is part of the suite's digest.
     ``reference``: like ``model``, and means the same, in operators that ONNX's evaluator gets right; the expected
-    values are this one's.
+    values are this one's. A result that is a map, or a sequence of maps with the same keys, is two results there:
+    the ascending keys and the values that belong to them.
     ``tags``: any of "special", "empty", "large", "dynamic", "scalar", …; shown, filtered, and used by the grade.
     """
 
@@ -95,7 +99,7 @@ class Sample:
     outputs: int | tuple[bool, ...] = 1
     dtypes: tuple[str, ...] | None = None
     opset: int | None = None
-    shape: int | tuple[int, ...] | None = None
+    shape: Shape | list[Shape] = None
     again: tuple[tuple[TensorSpec | None, ...], ...] = ()
     exact: bool = False
     refuse: str = ""

@@ -284,6 +284,8 @@ def _renumber(values: Values, arrays: list[Any]) -> list[Any]:
     def move(item: Any) -> Any:
         if isinstance(item, list):
             return [move(i) for i in item]
+        if isinstance(item, dict) and "map" in item:
+            return {"map": move(item["map"])}
         return item + base if isinstance(item, int) else item
 
     return [move(item) for item in values[0]]

@@ -43,6 +43,12 @@ FAMILIES = (
     "recurrent",
     "losses",
     "signal",
+    "stateful",
+    "images",
+    "features",
+    "labels",
+    "estimators",
+    "trees",
 )
 
 

@@ -16,7 +16,7 @@ from conformance.draws import AUTO, Draw, choice, integers, nonzero, normal, uni
 from conformance.dtypes import FLOATS, SIGNED
 from conformance.lazy import torch
 from conformance.rules import EXACT, Composite, Elementary, Rounded
-from conformance.spec import Operator, Sample, tensor
+from conformance.spec import Operator, Sample, TensorSpec, tensor
 
 from . import samples as s
 
@@ -106,6 +106,11 @@ def shrink(x: Tensor, bias: float = 0.0, lambd: float = 0.5) -> Tensor:
 def swish(x: Tensor, alpha: float = 1.0) -> Tensor:
     """x·sigmoid(alpha·x)."""
     return x * torch.sigmoid(x * alpha)
+
+
+def swiglu(a: Tensor, b: Tensor, alpha: float = 1.0) -> Tensor:
+    """Swish of the gate a, times b (SwiGLU-28)."""
+    return swish(a, alpha) * b
 
 
 def _along(x: Tensor, axis: int, opset: int) -> tuple[Tensor, int]:
@@ -262,6 +267,27 @@ def swishes() -> Iterator[Sample]:
     yield from activation(attributes=[{"alpha": 1.75}, {"alpha": -0.5}], opset=24)
 
 
+def gated() -> Iterator[Sample]:
+    def pair(*shape: int, draw: Draw = AUTO) -> tuple[TensorSpec, TensorSpec]:
+        return tensor(*shape, draw=draw), tensor(*shape)
+
+    yield Sample("cube", pair(3, 5, 7))
+    for alpha in (1.702, -0.5, 0.0):
+        name = f"alpha-{alpha:g}".replace("--", "-minus-").replace(".", "-")
+        yield Sample(name, pair(9, 31), {"alpha": alpha}, dtypes=FLOATS)
+    yield Sample("wide", pair(33, 31, draw=BOTH_TAILS), dtypes=FLOATS)
+    yield Sample("scalar", pair(), dtypes=s.FEW, tags=s.SCALAR)
+    yield Sample("rank-6", pair(2, 1, 3, 2, 1, 5), dtypes=s.FEW)
+    yield Sample("empty", pair(3, 0, 2), dtypes=s.FEW, tags=s.EMPTY)
+    yield Sample("projection", pair(2, 17, 341), dtypes=FLOATS[:3], tags=s.LARGE)
+    yield Sample("dynamic", pair(2, 3, 4), dtypes=s.FEW, again=(pair(1, 3, 7), pair(5, 2, 9)), tags=s.DYNAMIC)
+    ends = [v for v in s.SPECIAL_VALUES for _ in s.SPECIAL_VALUES]
+    yield s.tagged("special", s.literal(*ends), s.literal(*s.SPECIAL_VALUES * 9), dtypes=FLOATS, tags=s.SPECIAL)
+    mismatch = tensor(3, 4), tensor(4)
+    yield Sample("broadcast", mismatch, dtypes=("float32",), refuse="(3, 4) and (4) are not one shape")
+    yield from s.refusals(2)
+
+
 SMOOTH = Composite(scale=1.0)
 
 OPERATORS = (
@@ -319,6 +345,7 @@ OPERATORS = (
         ),
     ),
     Operator("Swish", swish, SMOOTH, swishes),
+    Operator("SwiGLU", swiglu, Composite(), lambda: s.only(gated(), opset=28)),
     Operator("Softmax", softmax, Composite(0.0, 0.0, 1.0), shares),
     Operator("LogSoftmax", log_softmax, Composite(high=0.0), shares),
     Operator("Hardmax", hardmax, EXACT, partial(shares, integers(0, 9), far=False)),

@@ -13,7 +13,7 @@ from conformance.draws import choice, integers, nonzero, uniform
 from conformance.dtypes import FLOATS, INTEGERS, SIGNED, UNSIGNED
 from conformance.lazy import torch
 from conformance.rules import EXACT, ROUNDED, Accumulation, Composite, Elementary, Exact, Rounded
-from conformance.spec import Operator, Sample, const, tensor
+from conformance.spec import Operator, Sample, TensorSpec, const, tensor
 
 from . import samples as s
 
@@ -92,6 +92,16 @@ def running_sum(x: Tensor, axis: Tensor, exclusive: int = 0, reverse: int = 0) -
             [torch.zeros_like(sums.narrow(along, 0, 1)), sums.narrow(along, 0, x.shape[along] - 1)], along
         )
     return sums.flip(along) if reverse else sums
+
+
+def running_product(x: Tensor, axis: Tensor, exclusive: int = 0, reverse: int = 0) -> Tensor:
+    """The products of all elements up to each one along an axis, with it or, where exclusive, without it."""
+    along = int(axis)
+    x = x.flip(along) if reverse else x
+    if exclusive and x.shape[along]:
+        x = torch.cat([torch.ones_like(x.narrow(along, 0, 1)), x.narrow(along, 0, x.shape[along] - 1)], along)
+    products = torch.cumprod(x, along, dtype=x.dtype)
+    return products.flip(along) if reverse else products
 
 
 # How they are exercised.
@@ -240,6 +250,45 @@ def running_sums() -> Iterator[Sample]:
     yield from s.refusals(2)
 
 
+def running_products() -> Iterator[Sample]:
+    near_one = nonzero(0.7, 1.4)
+
+    def x(*shape: int) -> TensorSpec:
+        return tensor(*shape, draw=near_one)
+
+    whole = tensor(3, 9, 5, draw=integers(-3, 3))
+    yield Sample("axis-1", (x(3, 9, 5), const(1)), dtypes=FLOATS)
+    yield Sample("axis-1-whole", (whole, const(1)), dtypes=("int32", "int64"))
+    yield Sample("axis-1-unsigned", (tensor(3, 9, 5, draw=integers(0, 3)), const(1)), dtypes=("uint32", "uint64"))
+    yield Sample("axis-0", (x(3, 9, 5), const(0, "int32")), dtypes=s.FEW)
+    yield Sample("negative-axis", (x(3, 9, 5), const(-1)), dtypes=s.FEW)
+    for name, attributes in (
+        ("exclusive", {"exclusive": 1}),
+        ("reverse", {"reverse": 1}),
+        ("exclusive-reverse", {"exclusive": 1, "reverse": 1}),
+    ):
+        yield Sample(name, (x(3, 9, 5), const(1)), attributes, dtypes=s.FEW)
+        yield Sample(f"{name}-whole", (whole, const(1)), attributes, dtypes=("int32", "int64"))
+    yield Sample("one-element", (x(1), const(0)), {"exclusive": 1}, dtypes=s.FEW)
+    yield Sample("rank-6", (x(2, 1, 3, 2, 4, 2), const(-2)), dtypes=s.FEW)
+    yield Sample("axis-at-run-time", (x(3, 9, 5), s.literal(1, shape=(), dtype="int64")), dtypes=s.FEW)
+    yield Sample("empty", (x(3, 0), const(1)), dtypes=s.FEW, tags=s.EMPTY)
+    yield Sample(
+        "large", (tensor(41, 1031, draw=nonzero(0.98, 1.02)), const(1)), dtypes=("float32",), tags=s.LARGE
+    )
+    powers = tensor(5, 19, draw=choice(1.0, -1.0, 2.0, 0.5))
+    yield Sample("exact-powers-of-two", (powers, const(1)), dtypes=s.FEW, exact=True)
+    sizes = (x(1, 5, 2), const(1)), (x(4, 33, 3), const(1))
+    yield Sample("dynamic", (x(2, 3, 4), const(1)), dtypes=s.FEW, again=sizes, tags=s.DYNAMIC)
+    rows = s.literal(1.0, s.INF, 2.0, s.NAN, 3.0, -s.INF, 0.0, 2.0, s.INF, -s.INF, -1.0, 0.0, shape=(3, 4))
+    yield Sample("special", (rows, const(1)), dtypes=FLOATS, tags=s.SPECIAL)
+    wraps = s.literal(2**16 + 1, 2**16 + 3, 7, 2**31 - 1, 5)
+    yield Sample("wraps", (wraps, const(0)), dtypes=("int32", "uint32"), tags=s.SPECIAL)
+    outside = "axis 3 of a tensor of rank 3"
+    yield Sample("axis-out-of-range", (x(3, 9, 5), const(3)), dtypes=("float32",), refuse=outside)
+    yield from s.refusals(2)
+
+
 ROUNDINGS = (
     *s.SPECIAL_VALUES[:5],
     0.5,
@@ -295,4 +344,5 @@ OPERATORS = (
     Operator("Round", lambda x: torch.round(x), EXACT, halves),
     Operator("Clip", clip, EXACT, clips),
     Operator("CumSum", running_sum, Accumulation(), running_sums),
+    Operator("CumProd", running_product, Composite(), lambda: s.only(running_products(), opset=26)),
 )

@@ -293,6 +293,30 @@ def scatters_of_elements() -> Iterator[Sample]:
     )
 
 
+def first_scatters() -> Iterator[Sample]:
+    """Scatter, as versions 9 and 10 of ONNX have it: no negative indices, no reduction."""
+    x, columns = (4, 5), index(1, 3, 0, 4, 0, 2, 2, 4, shape=(4, 2))
+    uses: tuple[tuple[str, tuple[int, ...], TensorSpec, dict[str, Any]], ...] = (
+        ("axis-1", x, columns, {"axis": 1}),
+        ("axis-0", x, index(2, 0, 3, shape=(1, 3)), {}),
+        ("axis-2", (2, 3, 4), index(0, 3, 2, shape=(1, 3, 1)), {"axis": 2}),
+        ("int32", x, index(2, 0, 3, shape=(1, 3), dtype="int32"), {}),
+        ("vector", (7,), index(6, 0, 3), {}),
+    )
+    for name, data, indices, attributes in uses:
+        inputs = (tensor(*data), indices, tensor(*indices.shape))
+        dtypes = _NUMBERS if name == "axis-1" else PAIR
+        yield tagged(name, *inputs, attributes=attributes, dtypes=dtypes, opset=10, exact=True)
+    nothing = (tensor(*x), index(shape=(0, 5)), tensor(0, 5))
+    yield tagged("empty", *nothing, dtypes=PAIR, tags=EMPTY, opset=10, exact=True)
+    once = (tensor(*x), columns, tensor(4, 2))
+    yield tagged("opset-9", *once, attributes={"axis": 1}, dtypes=PAIR, opset=9, exact=True)
+    short = (tensor(4, 5), columns, tensor(4, 3))
+    refused: dict[str, Any] = {"dtypes": ONE, "opset": 10}
+    yield tagged("updates-shape", *short, attributes={"axis": 1}, refuse="updates unlike indices", **refused)
+    yield tagged("index-out-of-range", tensor(4), index(4), tensor(1), refuse="index 4 of 4", **refused)
+
+
 def scatters_nd() -> Iterator[Sample]:
     x = (4, 5, 3)
     pairs = index(0, 4, 3, 0, -2, -5, shape=(3, 2))
@@ -386,6 +410,7 @@ OPERATORS = (
     Operator("GatherElements", gather_elements, COPIED, gathers_of_elements),
     Operator("GatherND", gather_nd, COPIED, gathers_nd),
     Operator("ScatterElements", scatter_elements, _SUMS, scatters_of_elements),
+    Operator("Scatter", scatter_elements, COPIED, first_scatters),
     Operator("ScatterND", scatter_nd, _SUMS, scatters_nd),
     Operator("TensorScatter", tensor_scatter, COPIED, tensor_scatters),
     Operator("OneHot", one_hot, COPIED, one_hots, variable="T3"),

@@ -148,7 +148,7 @@ def _instance_samples() -> Iterator[Sample]:
     yield Sample("one-pixel", _per_channel(2, 3, 1, 1), dtypes=FEW)
     yield Sample("tails", _per_channel(1, 17, 9, 11), dtypes=FEW)
     yield Sample("parameters-at-run-time", _per_channel(*image, constant=False), dtypes=FEW)
-    yield Sample("constant-input", _per_channel(*image, draw=full(3.0)), dtypes=FEW)
+    yield Sample("constant-input", _per_channel(*image, draw=full(3.0)), dtypes=FEW, tags=CANCELLATION)
     yield Sample(
         "large-mean",
         _per_channel(1, 4, 16, 16, draw=normal(100, 1)),
@@ -292,7 +292,7 @@ def _layer_samples(bias: bool, opset: int | None = None) -> Iterator[Sample]:
     yield sample("one-element", inputs(3, 1))
     yield sample("tails", inputs(7, 33))
     yield sample("parameters-at-run-time", inputs(*x, constant=False))
-    yield sample("constant-input", inputs(*x, draw=full(3.0)))
+    yield sample("constant-input", inputs(*x, draw=full(3.0)), tags=CANCELLATION)
     yield sample("tiny", inputs(*x, draw=normal(0, 1e-3)))
     yield sample("large-values", inputs(*x, draw=normal(0, 1e4)))
     yield sample("large-mean", inputs(4, 64, draw=normal(100, 1)), dtypes=ONE, tags=CANCELLATION)

@@ -159,12 +159,11 @@ def test_an_index_that_is_computed_in_floats_stays_an_index(dtype: str) -> None:
     x = numbers(64)
 
     def taps() -> T:
-        low = at.floor()
-        return x[(low * 2.0 + 1.0 - low).clamp(0, 63).long()]
+        middle = at.floor() + 0.5
+        return x[(middle * 2.0 - middle + 0.5).clamp(0, 63).long()]
 
     np.testing.assert_array_equal(sigma(taps, dtype), 0)
-    whole = 2.0 ** (lookup(dtype).p + 1)
-    beyond = torch.tensor([whole - 1, whole + 1], dtype=torch.float64)
+    beyond = torch.tensor([17.0, 2.0 ** (lookup(dtype).p + 1) + 1], dtype=torch.float64)
     held, rounded = sigma(lambda: beyond + 0.0, dtype)
     assert held == 0 < rounded
 

@@ -249,13 +249,14 @@ OUTER = {
     "dates": "of dtype datetime64",
     "longdouble": "of dtype",
     "dict-item": "output 0 is dict of 1",
+    "mixed-map": "output 0 is dict of 2",
 }
 
 
 @pytest.fixture(scope="module")
 def returned() -> dict[str, Outcome]:
     names = [*OUTER, "nothing-item", "sequence", "empty-sequence", "strings", "bytes", "transposed", "strided"]
-    names += ["big-endian", "scalar", "empty", "readonly", "complex", "bool", "large"]
+    names += ["map", "maps", "big-endian", "scalar", "empty", "readonly", "complex", "bool", "large"]
     return outcomes(Launch(str(PLANTED / "returns.py")), *map(task, names))
 
 
@@ -275,6 +276,8 @@ def test_every_kind_of_onnx_value_comes_back_as_it_was(returned: dict[str, Outco
     assert output("nothing-item") is None
     assert output("empty-sequence") == []
     assert [a.tolist() for a in output("sequence")] == [x.tolist(), (x + 1).tolist()]
+    assert output("map") == {"b": 1.5, "a": 2.5}
+    assert output("maps") == [{3: "x", 1: "y"}, {3: "", 1: "Γ"}]
     assert output("strings").tolist() == ["a", "ü", "日本"]
     assert output("bytes").tolist() == ["a", "\\xff"]
     for name, expected in {

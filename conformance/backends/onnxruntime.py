@@ -38,6 +38,8 @@ _DECLINED = (
     "No Op registered for",
     "is not a registered function/op",
 )
+# What a Python dict becomes, whatever the model wants.
+_MAPS = ("map(string,tensor(float))", "map(int64,tensor(float))")
 # Element types that NumPy lacks: the number in onnx.TensorProto.DataType, the name in ml_dtypes, bits an element.
 _EXTENDED = {
     "bfloat16": (16, "bfloat16", 16),
@@ -121,6 +123,9 @@ class Backend:
         inputs, outputs = session.get_inputs(), session.get_outputs()
         names = [o.name for o in outputs]
         types = {i.name: _element(i.type) for i in inputs}
+        for value in inputs:
+            if value.type.startswith("map(") and value.type not in _MAPS:
+                raise Unsupported(f"ONNX Runtime's Python interface takes no {value.type}")
         if not any(_element(v.type) in _EXTENDED for v in [*inputs, *outputs]):
             return lambda feeds: list(session.run(names, feeds))
         if any(not v.type.startswith("tensor(") for v in [*inputs, *outputs]):
