@@ -12,6 +12,7 @@ operation on them has an error of the same size).
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 from collections.abc import Callable, Sequence
@@ -304,10 +305,10 @@ def _is_real(value: Any) -> bool:
 
 def _name(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> str:
     """The operation, whatever its overload and whether in place; "+" where it adds into its destination."""
-    name: str = func._schema.name.split("::")[1]
-    if name.endswith("_") and not name.endswith("__"):
-        name = name[:-1]
-    given = dict(zip((a.name for a in func._schema.arguments), args, strict=False)) | kwargs
+    name, arguments = _signature(func)
+    if name not in _VARYING:
+        return name
+    given = dict(zip(arguments, args, strict=False)) | kwargs
     if name in _ADDING and given.get("accumulate"):
         return "index_put+"
     if name == "pow" and isinstance(given.get("exponent"), (int, float)):
@@ -322,7 +323,18 @@ def _name(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> str:
     return "div" if name == "div" and given.get("rounding_mode") is None else name
 
 
+@functools.cache  # an operation's schema takes far longer to look at than the operation to run
+def _signature(func: Any) -> tuple[str, tuple[str, ...]]:
+    """An operation's name and those of its arguments."""
+    name: str = func._schema.name.split("::")[1]
+    if name.endswith("_") and not name.endswith("__"):
+        name = name[:-1]
+    return name, tuple(a.name for a in func._schema.arguments)
+
+
 _ADDING = _words("index_put _index_put_impl _unsafe_index_put put")
+# Operations whose arguments decide how they round.
+_VARYING = _ADDING | _words("pow scatter scatter_reduce index_reduce abs round div")
 # Powers that engines compute as something simpler.
 _POWERS = {0.0: "clone", 1.0: "clone", 2.0: "square", 0.5: "sqrt", -0.5: "rsqrt", -1.0: "reciprocal"}
 

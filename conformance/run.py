@@ -354,7 +354,7 @@ def _now() -> str:
 
 
 def _write_json(path: Path, data: Mapping[str, Any]) -> None:
-    # A line for each entry: as readable as indented, and written by json's fast encoder.
+    """A line for each entry, which is as readable as indented and far faster to write."""
     write_whole(path, "{\n" + ",\n".join(_members(data)) + "\n}\n")
 
 

@@ -25,10 +25,10 @@ from .interpreter import operator_of
 from .numerics import COMPOSITE_SIGMAS, Expected
 from .operators import catalogue
 from .oracle import COMPOSITE, effective_rule, expect, expect_graph
-from .rules import Random, Rule
+from .rules import Random, Requantised, Rule
 from .spec import Case, Source
 
-__all__ = ["Vector", "collect", "defined", "ready", "similar", "unjudged"]
+__all__ = ["Vector", "collect", "defined", "ready", "rounded", "similar", "unjudged"]
 
 # What ONNX's runner allows bfloat16 at least: two of its ulps.
 _BFLOAT16_RTOL = 2.0**-6
@@ -151,6 +151,15 @@ def _case(vector: Vector, nodes: Sequence[Node]) -> Case:
         family=entry.family if entry else "block",
         digest=state.hexdigest(),
     )
+
+
+def rounded(expected: Expected) -> np.ndarray:
+    """What the definition gives, in the declared type: an output that any backend may return."""
+    kind = lookup(expected.dtype)
+    value = expected.value
+    if isinstance(expected.rule, Requantised) and kind.is_float:  # beyond its largest number a float8 saturates
+        value = np.clip(value, -kind.largest, kind.largest)
+    return value.astype(kind.numpy)
 
 
 @functools.cache

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,15 +20,12 @@ import onnx
 from conformance.backends import resolve
 from conformance.casework import Ready
 from conformance.cli import pairs
-from conformance.dtypes import lookup
 from conformance.goldens import GoldenCache, default_folder
 from conformance.judge import judge
-from conformance.numerics import Expected
 from conformance.pool import Launch, Outcome, Pool, Task
-from conformance.rules import Requantised
 from conformance.run import verdict_of
 from conformance.spec import Verdict
-from conformance.vectors import Vector, collect, defined, ready, similar, unjudged
+from conformance.vectors import Vector, collect, defined, ready, rounded, similar, unjudged
 
 
 def share(passed: int, of: int) -> str:
@@ -51,16 +47,6 @@ def introduce(vectors: Sequence[Vector]) -> list[Vector]:
             print(f"  no verdict for {len(names)}: {reason}")
             print(f"    {' '.join(names)}")
     return judged
-
-
-def rounded(expected: Expected) -> np.ndarray:
-    """The definition's value in the declared type."""
-    kind = lookup(expected.dtype)
-    if not kind.is_float or expected.value.dtype == kind.numpy:
-        return expected.value.astype(kind.numpy)
-    if isinstance(expected.rule, Requantised):
-        expected = replace(expected, value=np.clip(expected.value, -kind.largest, kind.largest))
-    return expected.value.astype(kind.numpy)
 
 
 def against_published(vectors: Sequence[Vector], cases: Mapping[str, Ready]) -> None:
@@ -106,7 +92,7 @@ def run(vectors: Sequence[Vector], cases: Mapping[str, Ready], launch: Launch, j
             if judgement.verdict is Verdict.PASS:
                 passed[defined(vector)] += 1
             else:
-                misses.setdefault(str(judgement.verdict), []).append(f"{vector.name}: {judgement.message}")
+                misses.setdefault(str(judgement.verdict), []).append(f"{vector.name}: {_line(judgement.message)}")
     print(f"{described['name']} {described.get('version', '')}")
     for inside, what in ((True, "that the catalogue defines"), (False, "of which only outputs are published")):
         of = sum(defined(v) is inside for v in vectors)
@@ -115,6 +101,10 @@ def run(vectors: Sequence[Vector], cases: Mapping[str, Ready], launch: Launch, j
         print(f"  {verdict}: {len(lines)}")
         for line in sorted(lines):
             print(f"    {line}")
+
+
+def _line(message: str) -> str:
+    return message.partition("\n")[0][:300]
 
 
 def _alike(vector: Vector, outcome: Outcome) -> bool:
