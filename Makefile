@@ -1,13 +1,12 @@
-# make certify   certify ONNX Runtime on this machine's CPU: the main job
+# make certify   certify ONNX Runtime on this machine's CPU into a new folder under runs/: the main job
 # make test      everything that CI runs: lint, types, tests against the installed package
 # make check     ruff and mypy --strict
 # make bench     the benchmarks, each beside its peer
-# make zoo       export the reference models again (needs torch and transformers; MODEL=NAME for one)
+# make zoo       export the reference models again in an environment of their own (MODEL=NAME for one)
 
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-RUN    ?= runs/onnxruntime
 # The suite keeps its references here; CONFORMANCE_CACHE moves them.
 export CONFORMANCE_CACHE ?= $(CURDIR)/.cache
 
@@ -16,11 +15,10 @@ SOURCES := $(shell git ls-files 'conformance/*' 'operators/*' 'reports/*' 'templ
 .PHONY: certify test check bench zoo clean
 
 certify: $(VENV)/installed
-	rm -rf "$(RUN)"
-	$(BIN)/conformance run onnxruntime -o "$(RUN)" --jobs 2
+	$(BIN)/conformance run onnxruntime --jobs 2
 
 test: check
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -31,11 +29,10 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/vectors.py
 	$(BIN)/python benchmarks/certify.py
 
-zoo: $(VENV)/installed
-	$(BIN)/pip install -q -c constraints.txt -r tools/requirements.txt
-	$(BIN)/python tools/build_models.py $(MODEL)
-
-# mypy looks at the installed package too: only there are the four folders one package.
+zoo:
+	test -x $(VENV)-zoo/bin/python || $(PYTHON) -m venv $(VENV)-zoo
+	$(VENV)-zoo/bin/pip install -q --disable-pip-version-check -c constraints.txt -r tools/requirements.txt .
+	$(VENV)-zoo/bin/python tools/build_models.py $(MODEL)
 
 # The package is installed as a user would have it, not in place: what is tested is what is shipped.
 $(VENV)/installed: constraints.txt $(SOURCES)
@@ -44,4 +41,4 @@ $(VENV)/installed: constraints.txt $(SOURCES)
 	touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-zoo build *.egg-info .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
