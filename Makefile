@@ -20,6 +20,7 @@ certify: $(VENV)/installed
 test: check
 	$(BIN)/pytest -n 2
 
+# mypy looks at the installed package: only there are the four folders one package.
 check: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
