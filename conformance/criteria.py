@@ -285,7 +285,12 @@ def _repeatability(scope: Scope) -> Iterator[Criterion]:
     # Whole models and refusals run once: the nodes of the former repeat, and the latter have no outputs.
     cases = [c for c in scope.cases if c.source is not Source.END_TO_END and "refuse" not in c.tags]
     compared = [c for c in cases if results[c.case].verdict in (Verdict.PASS, Verdict.FLAKY)]
-    agreeing = {c.case for c in compared if results[c.case].passed and results[c.case].repeat != "not-repeated"}
+    # One that failed in company and passed alone has had two verdicts.
+    agreeing = {
+        c.case
+        for c in compared
+        if results[c.case].passed and results[c.case].repeat != "not-repeated" and results[c.case].after is None
+    }
     yield _floor(
         scope,
         "repeat-verdicts",

@@ -22,7 +22,7 @@ from .dtypes import dtype_of, lookup
 from .files import naming
 from .numerics import Expected
 from .rules import Rule
-from .spec import Case, Source
+from .spec import Case
 
 __all__ = ["Golden", "GoldenCache", "default_folder"]
 
@@ -48,19 +48,19 @@ def default_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "conformance"
 
 
+# What a reference is made by, apart from the catalogue.
+_ORACLE = "oracle interpreter montecarlo numerics rules dtypes draws graphs cuts spec weights".split()
+
+
 @functools.cache
-def _oracle_version(family: str) -> str:
-    """A hash of the sources that a reference of this family depends on."""
+def _oracle_version() -> str:
+    """A hash of the sources that references depend on. All families share one: their definitions use each other."""
     here = Path(__file__).parent
     from . import operators
 
     catalogue = Path(str(operators.__file__)).parent
-    engine = ["oracle.py", "interpreter.py", "montecarlo.py", "draws.py", "graphs.py", "cuts.py"]
-    own = catalogue / f"{family}.py"
-    # A block or a whole model runs through any family.
-    definitions = [own] if own.exists() else sorted(catalogue.glob("*.py"))
     state = hashlib.blake2b(digest_size=16)
-    for path in (*(here / e for e in engine), *definitions):
+    for path in (*(here / f"{name}.py" for name in _ORACLE), *sorted(catalogue.glob("*.py"))):
         state.update(path.read_bytes())
     return state.hexdigest()
 
@@ -77,9 +77,8 @@ class GoldenCache:
 
     def path(self, case: Case, seed: int) -> Path:
         """Where the golden of a case lies, whether or not it is there."""
-        family = case.family if case.source in (Source.OPERATOR, Source.MODEL) else "*"
         key = _hash(f"{case.id} {case.opset} {seed}")
-        version = _hash(f"{case.digest} {_oracle_version(family)}")
+        version = _hash(f"{case.digest} {_oracle_version()}")
         return self.folder / "goldens" / key[:2] / f"{key[2:]}.{version}.golden"
 
     def has(self, case: Case, seed: int) -> bool:

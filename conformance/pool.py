@@ -51,7 +51,8 @@ class Outcome:
     None (an absent optional) or ``Odd``. ``repeat``: "identical", "differs" or "not-repeated"; where it differs,
     ``second`` holds for each feed the other outputs, None where they agreed. ``log``: the end of what was
     printed. ``seconds``: of the first run of all feeds, ``prepare_seconds`` before them; for a death, until then.
-    ``after``: the task that ran before in the same process, if this one fails only in its company.
+    ``after``: the task that ran before in the same process, if this one fails only in its company. ``stage``: where
+    the backend itself declined or raised: "prepare", "run", or "" for what was not its answer to this task.
     """
 
     id: str
@@ -64,6 +65,7 @@ class Outcome:
     seconds: float = 0.0
     prepare_seconds: float = 0.0
     after: str | None = None
+    stage: str = ""
 
 
 class Pool:
@@ -259,7 +261,7 @@ class _Slot:
     def _read(self, task: Task, answer: dict[str, Any], payload: memoryview) -> Outcome:
         status = answer.get("status")
         if status != "ok":
-            return Outcome(task.id, str(status), str(answer.get("message")))
+            return Outcome(task.id, str(status), str(answer.get("message")), stage=str(answer.get("stage", "")))
         try:
             arrays = protocol.load(answer["arrays"], payload, self._folders)
             outputs = [[protocol.unflatten(item, arrays) for item in one] for one in answer["outputs"]]

@@ -149,7 +149,6 @@ def _results(
 ) -> Iterator[dict[str, Any]]:
     """A record for every case without one, as the verdicts come."""
     supports = described.get("supports") or {}
-    flush = _declares_flush(described)
     waiting: dict[str, Ready] = {}
     settled: list[dict[str, Any]] = []
 
@@ -168,7 +167,11 @@ def _results(
     for outcome in pool.run(tasks()):
         yield from _take(settled)
         ready = waiting.pop(outcome.id)
-        record = _record(ready.case, verdict_of(ready, outcome, flush_to_zero=flush), outcome)
+        record = _record(
+            ready.case,
+            verdict_of(ready, outcome, flush_to_zero=_declares_flush(described, ready.case.dtype)),
+            outcome,
+        )
         if ready.scratch is not None:
             ready.scratch.unlink(missing_ok=True)
         if _has_bits(record):
@@ -200,7 +203,7 @@ def judge_one(pool: Pool, ready: Ready, case: Case, described: Mapping[str, Any]
     (outcome,) = pool.run([_task(ready, timeout, Options().repeats)])
     if ready.scratch is not None:
         ready.scratch.unlink(missing_ok=True)
-    return verdict_of(ready, outcome, flush_to_zero=_declares_flush(described))
+    return verdict_of(ready, outcome, flush_to_zero=_declares_flush(described, case.dtype))
 
 
 def _take(settled: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -211,9 +214,13 @@ def _take(settled: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 def _declined(case: Case, supports: Mapping[str, Any]) -> str:
     """Why a case counts as unsupported before it runs: what the backend itself declares, or ""."""
     operators = supports.get("operators")
+    if isinstance(operators, str):
+        operators = (operators,)
     if operators is not None and case.source in (Source.OPERATOR, Source.MODEL) and case.operator not in operators:
         return "declared: the backend does not list this operator"
     dtypes = supports.get("dtypes")
+    if isinstance(dtypes, str):
+        dtypes = (dtypes,)
     if dtypes is not None and case.dtype not in dtypes:
         return "declared: the backend does not list this dtype"
     match supports.get("opset"):  # of the default domain
@@ -222,11 +229,13 @@ def _declined(case: Case, supports: Mapping[str, Any]) -> str:
     return ""
 
 
-def _declares_flush(described: Mapping[str, Any]) -> bool:
-    numerics = described.get("numerics") or {}
-    return any(isinstance(n, Mapping) and bool(n.get("flush_to_zero")) for n in numerics.values()) or bool(
-        numerics.get("flush_to_zero")
-    )
+def _declares_flush(described: Mapping[str, Any], dtype: str) -> bool:
+    """Whether the backend declares, for this dtype or for all, that subnormal numbers count as zero."""
+    numerics = described.get("numerics")
+    if not isinstance(numerics, Mapping):
+        return False
+    own = numerics.get(dtype)
+    return numerics.get("flush_to_zero") is True or (isinstance(own, Mapping) and own.get("flush_to_zero") is True)
 
 
 def verdict_of(ready: Ready, outcome: Outcome, *, flush_to_zero: bool = False) -> Judgement:
@@ -262,7 +271,8 @@ def _judge_sets(ready: Ready, outputs: Sequence[Sequence[Any]], flush_to_zero: b
 
 
 def _refusal(outcome: Outcome) -> Judgement:
-    if outcome.status in ("unsupported", "error"):
+    # Only what the backend said of this model: one that does not start has not looked at it.
+    if outcome.status in ("unsupported", "error") and outcome.stage in ("prepare", "run"):
         return Judgement(Verdict.PASS, f"refused: {outcome.message}", {})
     if outcome.status == "ok":
         return Judgement(Verdict.WRONG, "the model is invalid, but the backend computed something", {})

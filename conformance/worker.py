@@ -117,14 +117,14 @@ def _failure(stage: str, error: BaseException) -> dict[str, Any]:
     names = [c.__name__ for c in type(error).__mro__]
     text = protocol.clean(error)
     if "Unsupported" in names:
-        return {"status": "unsupported", "message": text or "declined without a reason"}
+        return {"status": "unsupported", "stage": stage, "message": text or "declined without a reason"}
     lines = traceback.format_exception(type(error), error, error.__traceback__)
     _to_log("".join(lines))
     message = protocol.clean(f"{type(error).__name__} in {stage}: {text}")
     low = text.lower()
     if "MemoryError" in names or "OutOfMemoryError" in names or any(sign in low for sign in _NO_MEMORY):
-        return {"status": "out-of-memory", "message": message}
-    return {"status": "error", "message": message}
+        return {"status": "out-of-memory", "stage": stage, "message": message}
+    return {"status": "error", "stage": stage, "message": message}
 
 
 def _to_log(text: str) -> None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from conformance.draws import AUTO, Draw, choice, integers, nonzero, normal, uniform
+from conformance.draws import AUTO, Draw, choice, integers, nonzero, normal, uniform, values
 from conformance.dtypes import FLOATS, SIGNED
 from conformance.lazy import torch
 from conformance.rules import EXACT, Composite, Elementary, Rounded
@@ -228,7 +228,7 @@ def shares(draw: Draw = AUTO, *, far: bool = True) -> Iterator[Sample]:
     yield Sample("rank-6", (tensor(2, 1, 3, 2, 4, 5, draw=draw),), {"axis": 4}, dtypes=s.FEW)
     yield Sample("attention", (tensor(1, 4, 33, 65, draw=draw),), dtypes=FLOATS)
     yield Sample("empty", (tensor(0, 5, draw=draw),), dtypes=s.FEW, tags=s.EMPTY)
-    yield Sample("large", (tensor(41, 4099, draw=draw),), dtypes=one, tags=s.LARGE)
+    yield Sample("large", (tensor(41, 4099, draw=draw),), dtypes=FLOATS, tags=s.LARGE)
     yield Sample("large-columns", (tensor(1025, 67, draw=draw),), {"axis": 0}, dtypes=one, tags=s.LARGE)
     sizes = (tensor(1, 5, 9, draw=draw),), (tensor(4, 33, 2, draw=draw),)
     yield Sample("dynamic", (tensor(2, 3, 4, draw=draw),), dtypes=s.FEW, again=sizes, tags=s.DYNAMIC)
@@ -236,6 +236,8 @@ def shares(draw: Draw = AUTO, *, far: bool = True) -> Iterator[Sample]:
         yield Sample("spread-out", (tensor(9, 31, draw=normal(0, 8)),), dtypes=FLOATS)
         # exp overflows in every format unless the maximum is taken off first.
         yield Sample("large-scores", (tensor(9, 31, draw=uniform(900, 910)),), dtypes=FLOATS, tags=s.SPECIAL)
+        nan = tensor(4, 7, draw=values(*[s.NAN if i == 9 else 0.25 * i for i in range(28)]))
+        yield Sample("nan", (nan,), dtypes=FLOATS, tags=s.SPECIAL)
     masked = choice(-s.INF, 0.5, 1.0, -2.0)
     yield Sample("masked", (tensor(9, 31, draw=masked),), dtypes=FLOATS, tags=s.SPECIAL)
     rows = s.literal(0.0, -0.0, 0.0, 2.0, 2.0, 1.0, -s.INF, -s.INF, 3.0, 6e-8, 1e-40, 5e-324, shape=(4, 3))

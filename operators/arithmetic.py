@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OPERATORS"]
 
-LIMITS = ("int8", "uint8", "int32", "int64")
+LIMITS = INTEGERS
 
 
 # What the operators mean. Integers wrap here, but no sample has a result that its type does not hold.

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from conformance.draws import coin, integers
-from conformance.dtypes import FLOATS, UNSIGNED
+from conformance.dtypes import FLOATS, INTEGERS, UNSIGNED
 from conformance.lazy import torch
 from conformance.rules import EXACT, Exact
 from conformance.spec import Operator, Sample, TensorSpec, tensor
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OPERATORS"]
 
-LIMITS = ("int8", "uint8", "int32", "int64")
+LIMITS = INTEGERS
 
 
 def shift(x: Tensor, y: Tensor, direction: str = "") -> Tensor:

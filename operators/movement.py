@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from conformance.draws import choice
-from conformance.dtypes import FLOATS
+from conformance.dtypes import FLOATS, INTEGERS
 from conformance.lazy import torch
 from conformance.rules import Exact
 from conformance.spec import Operator, Sample, TensorSpec, const, tensor
@@ -49,7 +49,7 @@ def special_moves(
     unusual = tensor(*shape, draw=choice(*SPECIAL_VALUES, *SUBNORMALS))
     given = {"attributes": attributes or {}, **fields}
     yield tagged("special", unusual, *rest, dtypes=FLOATS, tags=SPECIAL, **given)
-    for dtype in ("int64", "uint8"):
+    for dtype in INTEGERS:
         limits = tensor(*shape, draw=choice(*extremes(dtype)))
         yield tagged(f"extremes-{dtype}", limits, *rest, dtypes=(dtype,), tags=SPECIAL, **given)
     yield tagged("narrow-types", tensor(*shape), *rest, dtypes=NARROW, **given)

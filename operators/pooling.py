@@ -12,7 +12,7 @@ from conformance.rules import EXACT, Accumulation, Composite
 from conformance.spec import Operator, Sample, tensor
 
 from .geometry import frame, pad, wide, windows
-from .samples import DYNAMIC, EMPTY, FEW, INF, LARGE, NAN, SPECIAL, refusals
+from .samples import DYNAMIC, EMPTY, FEW, INF, LARGE, NAN, SPECIAL, extremes, refusals
 
 __all__ = ["OPERATORS"]
 
@@ -130,6 +130,10 @@ def _dilated() -> Iterator[Sample]:
 def _max_pool_samples() -> Iterator[Sample]:
     yield from _pool_samples()
     yield from _dilated()
+    for dtype in ("int8", "uint8"):
+        limits = tensor(1, 2, 9, 9, draw=choice(*extremes(dtype)))
+        attributes = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}
+        yield Sample(f"full-range-{dtype}", (limits,), attributes, dtypes=(dtype,))
     apart = tensor(2, 3, 7, 9, draw=distinct())
     attributes = {"kernel_shape": [3, 2], "strides": [2, 2], "pads": [1, 0, 1, 1]}
     yield Sample("indices", (apart,), attributes, outputs=2, dtypes=FEW)

@@ -165,6 +165,16 @@ def quantisations() -> Iterator[Sample]:
     for dtype in FLOAT8:
         zero = fixed(0.0, dtype=dtype)
         yield tagged(f"to-{dtype}", tensor(*x), fixed(0.5), zero, exact=True, dtypes=few, opset=19)
+    for saturate, far in ((0, literal(465.0, 1e4, -1e4, 500.0, 448.0)), (1, literal(465.0, 1e4, -1e4, INF, -INF))):
+        yield tagged(
+            f"overflow-saturate-{saturate}",
+            far,
+            fixed(1.0),
+            attributes={"output_dtype": 17, "saturate": saturate},
+            exact=True,
+            dtypes=few,
+            tags=SPECIAL,
+        )
     yield tagged(
         "to-float8e4m3fn-attribute",
         tensor(*x),

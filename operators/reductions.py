@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from conformance.draws import choice, distinct, full, integers, nonzero, uniform
-from conformance.dtypes import FLOATS, lookup
+from conformance.dtypes import FLOATS, INTEGERS, lookup
 from conformance.lazy import torch
 from conformance.rules import EXACT, Accumulation, Composite
 from conformance.spec import Operator, Sample, const, tensor
@@ -192,7 +192,7 @@ def logarithms_of_exponentials() -> Iterator[Sample]:
 
 def extremes() -> Iterator[Sample]:
     yield from s.reduction(exact=None, integral=("int32", "int64", "int8", "uint8", "bool"))
-    for dtype in ("int8", "uint8", "int32", "int64"):
+    for dtype in INTEGERS:
         ends = s.extremes(dtype)
         rows = s.literal(*ends, *ends[::-1], shape=(2, len(ends))), const([1])
         yield s.tagged(f"extremes-{dtype}", *rows, dtypes=(dtype,), tags=s.SPECIAL)
@@ -222,7 +222,7 @@ def positions() -> Iterator[Sample]:
     yield Sample("dynamic", first, {"axis": 1}, dtypes=s.FEW, again=sizes, tags=s.DYNAMIC)
     rows = s.literal(1.0, s.INF, -s.INF, 0.0, -0.0, 0.0, -s.INF, -1.0, -s.INF, 5e-324, 1e-40, 6e-8, shape=(4, 3))
     yield s.tagged("special", rows, attributes={"axis": 1}, dtypes=FLOATS, tags=s.SPECIAL)
-    for dtype in ("int8", "uint8", "int32", "int64"):
+    for dtype in INTEGERS:
         ends = s.literal(*s.extremes(dtype))
         yield s.tagged(f"extremes-{dtype}", ends, dtypes=(dtype,), tags=s.SPECIAL)
     yield Sample("opset-11", (x,), {"axis": 1}, dtypes=("float32", "int32"), opset=11)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.draws import choice, coin, distinct, integers, uniform
-from conformance.dtypes import FLOATS
+from conformance.dtypes import FLOATS, INTEGERS
 from conformance.lazy import torch
 from conformance.rules import EXACT, OrderFree
 from conformance.spec import Operator, Sample, TensorSpec, const, tensor
@@ -184,7 +184,7 @@ def tops() -> Iterator[Sample]:
     yield tagged("k-at-run-time", tensor(3, 9, draw=distinct(1.0)), run_time, outputs=2, dtypes=PAIR)
     ends = tensor(3, 11, draw=choice(INF, -INF, 0.0, 1.0, -1.0))
     yield tagged("special", ends, const([6]), outputs=2, dtypes=("float32", "float16", "float64"), tags=SPECIAL)
-    for dtype in ("int64", "uint8"):
+    for dtype in INTEGERS:
         ends = tensor(3, 11, draw=choice(*extremes(dtype)))
         yield tagged(f"extremes-{dtype}", ends, const([6]), outputs=2, dtypes=(dtype,), tags=SPECIAL)
     yield tagged("large", tensor(33, 4099, draw=distinct(1.0)), const([300]), outputs=2, dtypes=ONE, tags=LARGE)
