@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -406,6 +407,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         click.echo(f"conformance: {where}{error.strerror or error}", err=True)
         return USAGE
+    except Exception:  # noqa: BLE001  (a defect of ours must not look like the status for "below the required tier")
+        traceback.print_exc()
+        click.echo("conformance: this is a defect of the suite; the run can be resumed with --resume", err=True)
+        return INCOMPLETE
     except SystemExit as leave:
         return leave.code if isinstance(leave.code, int) else USAGE
     return DONE

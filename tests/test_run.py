@@ -33,6 +33,7 @@ from command_line import (
 from conformance.casework import Casework
 from conformance.operators import catalogue
 from conformance.plan import Selection, build_plan, samples_of
+from conformance.run import _declares_flush
 from conformance.spec import Case
 
 WRAPPING = f"{Path(__file__).parent / 'backends_planted' / 'wrapping.py'}"
@@ -48,6 +49,19 @@ def planned(*operators: str) -> tuple[Case, ...]:
 
 
 # --------------------------------------------------------------------------------------- planted defects
+
+
+@pytest.mark.parametrize(
+    ("numerics", "flushed"),
+    [
+        ({"float16": {"flush_to_zero": True}}, {"float16"}),
+        ({"flush_to_zero": True}, {"float16", "float32"}),
+        ({"float64": {"flush_to_zero": True}, "float16": {"flush_to_zero": "no"}}, set()),
+        ("all of them", set()),
+    ],
+)
+def test_subnormals_count_as_zero_only_where_the_backend_declares_it(numerics: Any, flushed: set[str]) -> None:
+    assert {d for d in ("float16", "float32") if _declares_flush({"numerics": numerics}, d)} == flushed
 
 
 def test_a_right_backend_passes_every_case(good: Path) -> None:
@@ -90,6 +104,29 @@ def test_crashes_are_charged_to_the_cases_that_crash_and_to_no_other(
     crashed = [line for line in lines(tmp_path / "run") if line["case"] in fatal]
     assert {line["message"] for line in crashed} == {"killed by SIGSEGV"}
     assert all("in load" in line["log"] for line in crashed)  # where: the Python stack of the crash
+
+
+def test_an_output_that_belongs_to_other_inputs_of_the_same_shapes_is_found_in_every_operator(
+    tmp_path: Path,
+) -> None:
+    assert call("run", f"{WRAPPING}:Stale", *MORE, "-o", tmp_path / "run").status == 0
+    bad = [line for line in lines(tmp_path / "run") if line["verdict"] != "pass"]
+    assert {line["operator"] for line in bad} == {"Softmax", "Conv", "MaxPool"}
+    assert {line["verdict"] for line in bad} <= {"wrong", "inaccurate"}
+
+
+def test_a_backend_that_does_not_start_again_has_refused_nothing(tmp_path: Path) -> None:
+    options = ("--option", f"mark={tmp_path / 'mark'}")
+    assert call("run", f"{WRAPPING}:DiesOnce", *MORE, *options, "-o", tmp_path / "run").status == 0
+    assert "pass" not in verdicts(tmp_path / "run").values()
+
+
+def test_a_death_that_a_second_try_outlives_is_no_stability(tmp_path: Path) -> None:
+    assert call("run", f"{WRAPPING}:DiesNowAndThen", *MORE, "-o", tmp_path / "run").status == 0
+    assert set(verdicts(tmp_path / "run").values()) == {"pass"}
+    criteria = json.loads((tmp_path / "run" / "certificate.json").read_text(encoding="utf-8"))["criteria"]
+    (agreed,) = [c for c in criteria if c["tier"] == 1 and c["name"] == "repeat-verdicts"]
+    assert not agreed["met"]
 
 
 def test_noise_on_every_channel_changes_no_verdict(good: Path, tmp_path: Path) -> None:
