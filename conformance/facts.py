@@ -33,7 +33,7 @@ class Facts:
     ``passed``: the cases that passed; ``waived``: those whose failure is waived (none of which passed).
     ``operators``: the catalogue without extensions. ``cases``: each operator's cases, from the catalogue and
     from models' nodes. ``in_models``: every case of every model. ``pairs``: the (operator, dtype) pairs of
-    models' nodes. ``weights``: each operator's mean share of the models' nodes; they sum to 1 if there are
+    models' nodes, ``beside``: the same for the dtypes that these use besides their own. ``weights``: each operator's mean share of the models' nodes; they sum to 1 if there are
     models. ``whole``: the models all of whose cases passed.
     """
 
@@ -45,6 +45,7 @@ class Facts:
     cases: Mapping[Key, tuple[PlannedCase, ...]]
     in_models: frozenset[str]
     pairs: frozenset[tuple[Key, str]]
+    beside: frozenset[tuple[Key, str]]
     weights: Mapping[Key, Fraction]
     whole: tuple[PlannedModel, ...]
 
@@ -63,6 +64,7 @@ def facts_of(run: RunFolder, waived: frozenset[str]) -> Facts:
             cases.setdefault((case.domain, case.operator), []).append(case)
     extensions = frozenset(operator.key for operator in plan.operators if operator.extension)
     pairs: set[tuple[Key, str]] = set()
+    beside: set[tuple[Key, str]] = set()
     weights: dict[Key, Fraction] = {}
     counted = [model for model in plan.models if model.nodes]
     for model in counted:
@@ -71,7 +73,8 @@ def facts_of(run: RunFolder, waived: frozenset[str]) -> Facts:
             key = ("", node.operator) if planned is None else (planned.domain, planned.operator)
             weights[key] = weights.get(key, Fraction(0)) + Fraction(1, len(model.nodes) * len(counted))
             if planned is not None:
-                pairs.update((key, dtype) for dtype in (planned.dtype, *planned.also))
+                pairs.add((key, planned.dtype))
+                beside.update((key, dtype) for dtype in planned.also)
     passed = frozenset(case for case, result in run.results.items() if result.passed)
     return Facts(
         run=run,
@@ -82,6 +85,7 @@ def facts_of(run: RunFolder, waived: frozenset[str]) -> Facts:
         cases={key: tuple(group) for key, group in cases.items()},
         in_models=frozenset(case for model in plan.models for case in model.cases if case in plan.cases),
         pairs=frozenset(pairs),
+        beside=frozenset(beside),
         weights=weights,
         whole=tuple(model for model in plan.models if _whole(model, passed)),
     )
@@ -141,7 +145,7 @@ def _asks(facts: Facts, tier: int, floats: tuple[str, ...], key: Key, dtype: str
 def _asks_for(facts: Facts, tier: int, floats: tuple[str, ...], case: PlannedCase) -> bool:
     """Whether a tier asks for every dtype of a case. No tier is without the types of shapes and conditions."""
     key = (case.domain, case.operator)
-    others = case.also - {"int64", "bool"}
+    others = [d for d in case.also - {"int64", "bool"} if (key, d) not in facts.beside]
     return all(_asks(facts, tier, floats, key, dtype) for dtype in (case.dtype, *others))
 
 

@@ -251,33 +251,35 @@ class _Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
         """Round ``result`` at random, in place. ``correct``: but not where it is a simple number of the format."""
         if result.is_complex():
             # A component's error is relative to the modulus.
-            size = torch.view_as_real(result).square().sum(-1, keepdim=True).sqrt_() * relative
             parts = torch.view_as_real(result)
-            parts.add_(self._signs(parts).mul_(size))
+            size = parts.square().sum(-1, keepdim=True).sqrt_() * relative
+            parts.add_(self._signed(size.expand_as(parts).clone()))
             if noise is not None:
-                parts.add_(self._signs(parts).mul_(noise.unsqueeze(-1)))
+                parts.add_(self._signed(noise.unsqueeze(-1).expand_as(parts).clone()))
             return
         least = max(scale * _TAIL, self._smallest)
+        drawn = result * relative
         if least:
-            size = result.abs().clamp_(min=least).mul_(relative).masked_fill_(result == 0, 0.0)
-            drawn = self._signs(result).mul_(size)
-        else:
-            drawn = self._signs(result).mul_(relative).mul_(result)
+            drawn = result.abs().clamp_(min=least).mul_(relative).masked_fill_(result == 0, 0.0)
+        drawn = self._signed(drawn)
         if noise is not None:
-            drawn.add_(self._signs(result).mul_(noise))
+            drawn.add_(self._signed(noise.clone()))
         if correct:
-            parts = result * _FRACTION
-            drawn.masked_fill_((parts.frac() == 0) & (parts.abs() <= self._held), 0.0)
+            simple = (result * _FRACTION).frac_() == 0
+            if simple.any():
+                drawn.masked_fill_(simple.logical_and_(result.abs() <= self._held / _FRACTION), 0.0)
         if not math.isfinite(drawn.sum().item()):  # an infinite or undefined result stays as it is
             drawn.masked_fill_(~torch.isfinite(drawn), 0.0)
         result.add_(drawn)
 
-    def _signs(self, like: torch.Tensor) -> torch.Tensor:
-        """±1 at random, in the shape and type of ``like``: one byte of a random word each."""
-        count = like.numel()
-        words = torch.empty(count // 8 + 1, dtype=torch.int64).random_(generator=self._generator)
-        signs = words.view(torch.int8)[:count].bitwise_and_(1).to(like.dtype)
-        return signs.mul_(2.0).sub_(1.0).view(like.shape)
+    def _signed(self, size: torch.Tensor) -> torch.Tensor:
+        """``size`` with each sign flipped or not at random, in place: a random bit where the format has its sign."""
+        words = torch.empty(size.numel() * size.itemsize // 8 + 1, dtype=torch.int64)
+        words.random_(-(2**63), None, generator=self._generator)
+        whole = torch.int32 if size.itemsize == 4 else torch.int64
+        bits = words.view(whole)[: size.numel()].bitwise_and_(torch.iinfo(whole).min).view(size.shape)
+        size.view(whole).bitwise_xor_(bits)
+        return size
 
     def _noise(self, name: str, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> torch.Tensor:
         """√K·u_acc·A of one accumulation, from this call or from the same one of an earlier run."""
