@@ -75,7 +75,8 @@ def _extras(meaning: Callable[..., Any]) -> frozenset[str]:
 
 
 def _widened_name(dtype: str, wide: str) -> str:
-    return wide if dtype and lookup(dtype).is_float else dtype
+    """A widened evaluation stands for arithmetic. Into the 8-bit formats a node converts, by rules of its own."""
+    return wide if dtype and lookup(dtype).is_float and lookup(dtype).numpy.itemsize > 1 else dtype
 
 
 def _attribute(name: str, value: Any, device: torch.device | str, *, widen: bool, wide: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import math
 import pkgutil
 import warnings
 from collections.abc import Iterator, Mapping
@@ -32,7 +33,7 @@ from conformance.operators.randomness import (
     uniform_problem,
 )
 from conformance.operators.selection import same_boxes, same_top
-from conformance.oracle import expect_content
+from conformance.oracle import expect, expect_content
 from conformance.rules import Exact, OrderFree, Random
 from conformance.spec import Case, Operator, Sample, Source, Verdict
 
@@ -374,6 +375,24 @@ def test_ties_in_quantisation_go_to_the_even_number_before_the_zero_point_is_add
     x = np.array([0.5, 1.5, 2.5, -0.5, -1.5, 300, -300], dtype=np.float32)
     (y,) = _run("QuantizeLinear", x, np.array(1.0, np.float32), np.array(1, np.uint8))
     assert y.tolist() == [1, 3, 3, 1, 0, 255, 0]
+
+
+@pytest.mark.parametrize(
+    ("saturate", "given", "wanted"),
+    [
+        (0, [465.0, 1e4, -1e4, 500.0, 448.0], [math.nan, math.nan, math.nan, math.nan, 448.0]),
+        (1, [465.0, 1e4, -1e4, math.inf, -math.inf], [448.0, 448.0, -448.0, 448.0, -448.0]),
+    ],
+)
+def test_the_reference_of_a_float8_quantisation_overflows_as_its_attribute_says(
+    saturate: int, given: list[float], wanted: list[float]
+) -> None:
+    x, one = np.array(given, np.float32), np.array(1.0, np.float32)
+    attributes = {"output_dtype": onnx.TensorProto.FLOAT8E4M3FN, "saturate": saturate, "axis": 1, "block_size": 0}
+    node = Node("n", "QuantizeLinear", "", OPSET, ("x", "s"), ("y",), attributes, ("float8e4m3fn",))
+    for exact in (True, False):
+        (expected,) = expect(node, [x, one], key="key", exact=exact)
+        np.testing.assert_array_equal(expected.value.astype(np.float64), wanted)
 
 
 @settings(max_examples=200, deadline=None)
