@@ -80,7 +80,7 @@ class GoldenCache:
         family = case.family if case.source in (Source.OPERATOR, Source.MODEL) else "*"
         key = _hash(f"{case.id} {case.opset} {seed}")
         version = _hash(f"{case.digest} {_oracle_version(family)}")
-        return self.folder / "goldens" / key[:2] / f"{key[2:]}.{version}.golden"
+        return Path(f"{self.folder}/goldens/{key[:2]}/{key[2:]}.{version}.golden")
 
     def has(self, case: Case, seed: int) -> bool:
         return self.path(case, seed).exists()
