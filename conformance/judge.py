@@ -268,7 +268,7 @@ def _requantised(position: int, want: Expected, got: np.ndarray) -> Judgement:
     comparison = _Comparison(a.size, len(bad))
     if a.size:
         comparison.units = float(units.max())
-        comparison.median = float(np.median(units))
+        comparison.median = _median(units)
         comparison.worst = int(bad[units[bad].argmax()]) if len(bad) else int(units.argmax())
     bound = np.maximum(hi - v, v - lo).reshape(got.shape)
     return _verdict(position, want, want.value, got, bound, comparison)
@@ -351,13 +351,21 @@ def _precision(result: _Comparison, want: Expected, value: np.ndarray, out: np.n
     if not np.isfinite(units).all():
         units = np.nan_to_num(units, nan=0.0, posinf=UNBOUNDED)
     if len(units):
-        result.median = float(np.median(units))
+        result.median = _median(units)
     use = size >= lookup(want.dtype).smallest
     if not use.all():
         error, size = error[use], size[use]
-    square = float(np.mean((error / size) ** 2)) if len(error) else 0.0
+    relative = error / size
+    square = float(relative @ relative) / len(relative) if len(relative) else 0.0
     if 0.0 < square < math.inf:
         result.bits = -0.5 * math.log2(square)
+
+
+def _median(values: np.ndarray) -> float:
+    """NumPy's own takes ten times as long for the few elements that most outputs have."""
+    lower, upper = (len(values) - 1) // 2, len(values) // 2
+    parted = np.partition(values, (lower, upper))
+    return float(parted[lower] + parted[upper]) / 2
 
 
 def _together(position: int, want: Expected, got: np.ndarray, single: Judgement) -> Judgement:

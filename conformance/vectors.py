@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
+import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+from google.protobuf.message import DecodeError
 
 from .casework import Ready
 from .dtypes import dtype_of, is_known, lookup
@@ -52,8 +55,28 @@ class Vector:
         return list(dict.fromkeys(f"{n.domain}::{n.op_type}" if n.domain else n.op_type for n in nodes))
 
 
-def collect() -> list[Vector]:
-    """Every node vector that the installed onnx ships (about 1,900), made in memory."""
+def collect(cache: Path | None = None) -> list[Vector]:
+    """Every node vector that the installed onnx ships (about 1,900).
+
+    onnx makes them anew each time, which takes it ten seconds of loops in Python: with a ``cache`` folder they are
+    kept there. Raises ``OSError`` where the disk does not take them.
+    """
+    if cache is None:
+        return _made()
+    path = cache / "vectors" / f"{onnx.__version__}-{_source().hex()[:16]}.vectors"
+    try:
+        return _unpacked(path.read_bytes())
+    except (FileNotFoundError, ValueError, LookupError, DecodeError):  # none, or a damaged one
+        pass
+    found = _made()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_bytes(_packed(found))
+    part.replace(path)
+    return found
+
+
+def _made() -> list[Vector]:
     from onnx.backend.test.case.node import collect_testcases
 
     with warnings.catch_warnings():
@@ -71,10 +94,67 @@ def collect() -> list[Vector]:
     return found
 
 
+# A file of vectors: the header's length, a JSON header and ONNX messages, one after the other. Values are kept as
+# ONNX keeps them; a list is a sequence, None an optional that is absent.
+_KINDS: Mapping[str, tuple[Callable[[Any], Any], type[Any], Callable[[Any], Any]]] = {
+    "tensor": (onnx.numpy_helper.from_array, onnx.TensorProto, onnx.numpy_helper.to_array),
+    "sequence": (onnx.numpy_helper.from_list, onnx.SequenceProto, onnx.numpy_helper.to_list),
+    "absent": (onnx.numpy_helper.from_optional, onnx.OptionalProto, onnx.numpy_helper.to_optional),
+}
+
+
+def _packed(vectors: Sequence[Vector]) -> bytes:
+    chunks: list[bytes] = []
+
+    def place(value: Any) -> list[Any]:
+        kind = "absent" if value is None else "sequence" if isinstance(value, list) else "tensor"
+        chunks.append(_KINDS[kind][0](value).SerializeToString())
+        return [kind, len(chunks) - 1]
+
+    entries = []
+    for vector in vectors:
+        chunks.append(vector.model.SerializeToString())
+        entry = [vector.name, len(chunks) - 1, vector.rtol, vector.atol]
+        feed = [[name, *place(value)] for name, value in vector.feed.items()]
+        entries.append([*entry, feed, [place(value) for value in vector.outputs]])
+    header = json.dumps({"sizes": [len(c) for c in chunks], "vectors": entries}).encode()
+    return b"".join([len(header).to_bytes(8, "little"), header, *chunks])
+
+
+def _unpacked(data: bytes) -> list[Vector]:
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+    chunks = []
+    for size in header["sizes"]:
+        chunks.append(data[start : start + size])
+        start += size
+    if start != len(data):
+        raise ValueError("not all there")
+
+    def value(kind: str, index: int) -> Any:
+        _, message, read = _KINDS[kind]
+        return read(message.FromString(chunks[index]))
+
+    return [
+        Vector(
+            name,
+            onnx.ModelProto.FromString(chunks[model]),
+            {n: value(*place) for n, *place in feed},
+            [value(*place) for place in outputs],
+            rtol,
+            atol,
+        )
+        for name, model, rtol, atol, feed, outputs in header["vectors"]
+    ]
+
+
 def _array(value: Any) -> Any:
     if isinstance(value, onnx.TensorProto):
         return onnx.numpy_helper.to_array(value)
-    return np.asarray(value) if isinstance(value, np.generic) else value
+    if not isinstance(value, (np.ndarray, np.generic)):
+        return value
+    array = np.asarray(value)
+    return array.astype(object) if array.dtype.kind in "US" else array  # as onnx reads strings back
 
 
 def unjudged(vector: Vector) -> str:
@@ -96,16 +176,29 @@ def _is_random(node: onnx.NodeProto) -> bool:
 
 def ready(vector: Vector, scratch: Path, cache: GoldenCache) -> Ready:
     """A vector that is not ``unjudged`` as a case, its model written to ``scratch``."""
-    nodes = _nodes(vector)
-    case = _case(vector, nodes)
+    stored: bytes = vector.model.SerializeToString(deterministic=True)
     path = scratch / f"{vector.name}.onnx"
-    path.write_bytes(vector.model.SerializeToString())
-    golden = cache.load(case, 0, _rules(nodes, vector))
+    path.write_bytes(stored)
+    case = _case(vector, stored)
+    # Of a function, only computing the reference looks at the nodes.
+    node = nodes_of(vector.model)[0] if len(vector.model.graph.node) == 1 else None
+    golden = cache.load(case, 0, _rules(vector, node))
     if golden is None:
-        golden = Golden(({},), (_expected(vector, nodes),))
+        golden = Golden(({},), (_expected(vector, node),))
         cache.store(case, 0, golden)
-    inputs, attributes = _view(vector, nodes)
-    return Ready(case, path, (vector.feed,), golden.outputs, (inputs,), attributes, scratch=path)
+    if node is None:
+        return Ready(case, path, (vector.feed,), golden.outputs, scratch=path)
+    inputs = tuple(_inputs(vector, node))
+    return Ready(case, path, (vector.feed,), golden.outputs, (inputs,), node.attributes, scratch=path)
+
+
+def _inputs(vector: Vector, node: Node) -> list[np.ndarray | None]:
+    given = {**_weights(vector), **vector.feed}
+    return [given[n] if n else None for n in node.inputs]
+
+
+def _weights(vector: Vector) -> dict[str, np.ndarray]:
+    return {t.name: onnx.numpy_helper.to_array(t) for t in vector.model.graph.initializer}
 
 
 def similar(vector: Vector, outputs: Sequence[Any]) -> bool:
@@ -132,21 +225,22 @@ def _close(mine: Any, theirs: np.ndarray, vector: Vector, drawn: bool) -> bool:
     return bool(np.allclose(mine.astype(wide), theirs.astype(wide), rtol, vector.atol, equal_nan=True))
 
 
-def _case(vector: Vector, nodes: Sequence[Node]) -> Case:
+def _case(vector: Vector, stored: bytes) -> Case:
     # This file too: it says what is expected where no definition does.
-    state = hashlib.blake2b(_source() + vector.model.SerializeToString(deterministic=True), digest_size=16)
+    state = hashlib.blake2b(_source() + stored, digest_size=16)
     for name, array in vector.feed.items():
         state.update(f"{name} {array.dtype} {array.shape}".encode())
         state.update(repr(array.tolist()).encode() if array.dtype.kind in "OU" else array.tobytes())
+    first, *others = vector.model.graph.node
     # A vector of several nodes may be touched by any family.
-    entry = catalogue().get((nodes[0].domain, nodes[0].operator)) if len(nodes) == 1 else None
-    dtype = dtype_of(np.asarray(vector.outputs[0])) if vector.outputs else "float32"
+    entry = None if others else catalogue().get((first.domain, first.op_type))
+    opsets = {o.domain: o.version for o in vector.model.opset_import}
     return Case(
         id=f"vectors/{vector.name}",
-        operator=nodes[0].operator if len(nodes) == 1 else "(function)",
-        domain=nodes[0].domain,
-        opset=nodes[0].opset,
-        dtype=dtype,
+        operator="(function)" if others else first.op_type,
+        domain=first.domain,
+        opset=opsets.get(first.domain, 1),
+        dtype=dtype_of(vector.outputs[0]) if vector.outputs else "float32",
         source=Source.OPERATOR if entry else Source.BLOCK,
         family=entry.family if entry else "block",
         digest=state.hexdigest(),
@@ -164,14 +258,7 @@ def rounded(expected: Expected) -> np.ndarray:
 
 @functools.cache
 def _source() -> bytes:
-    return Path(__file__).read_bytes()
-
-
-def _nodes(vector: Vector) -> list[Node]:
-    if len(vector.model.graph.node) == 1:
-        return nodes_of(vector.model)
-    # Published functions do not declare their intermediate values.
-    return nodes_of(onnx.shape_inference.infer_shapes(vector.model))
+    return hashlib.blake2b(Path(__file__).read_bytes(), digest_size=16).digest()
 
 
 def defined(vector: Vector) -> bool:
@@ -182,22 +269,22 @@ def defined(vector: Vector) -> bool:
     return all(e is not None and e.meaning is not None for e in entries)
 
 
-def _rules(nodes: Sequence[Node], vector: Vector) -> tuple[Rule, ...]:
-    if len(nodes) == 1 and defined(vector):
-        operator = operator_of(nodes[0])
-        return tuple(effective_rule(operator.rule_for(i), d) for i, d in enumerate(nodes[0].dtypes) if d)
+def _rules(vector: Vector, node: Node | None) -> tuple[Rule, ...]:
+    if node is not None and defined(vector):
+        operator = operator_of(node)
+        return tuple(effective_rule(operator.rule_for(i), d) for i, d in enumerate(node.dtypes) if d)
     return tuple(effective_rule(COMPOSITE, dtype_of(o)) for o in vector.outputs)
 
 
-def _expected(vector: Vector, nodes: Sequence[Node]) -> tuple[Expected, ...]:
+def _expected(vector: Vector, node: Node | None) -> tuple[Expected, ...]:
     if not defined(vector):
         return tuple(_published(o, vector) for o in vector.outputs)
-    weights = {t.name: onnx.numpy_helper.to_array(t) for t in vector.model.graph.initializer}
-    if len(nodes) == 1:
-        given = {**weights, **vector.feed}
-        return expect(nodes[0], [given[n] if n else None for n in nodes[0].inputs], key=vector.name)
+    if node is not None:
+        return expect(node, _inputs(vector, node), key=vector.name)
+    # Published functions do not declare their intermediate values.
+    nodes = nodes_of(onnx.shape_inference.infer_shapes(vector.model))
     dtypes = {o.name: dtype_of(a) for o, a in zip(vector.model.graph.output, vector.outputs, strict=True)}
-    return expect_graph(nodes, vector.feed, dtypes, weights.get, key=vector.name)
+    return expect_graph(nodes, vector.feed, dtypes, _weights(vector).get, key=vector.name)
 
 
 def _published(array: np.ndarray, vector: Vector) -> Expected:
@@ -210,11 +297,3 @@ def _published(array: np.ndarray, vector: Vector) -> Expected:
     with np.errstate(invalid="ignore"):
         tolerance = np.where(np.isfinite(value), vector.atol + vector.rtol * np.abs(value), 0.0)
     return Expected(dtype, rule, value, spread=tolerance / COMPOSITE_SIGMAS)
-
-
-def _view(vector: Vector, nodes: Sequence[Node]) -> tuple[tuple[np.ndarray | None, ...], Mapping[str, Any]]:
-    if len(nodes) != 1:
-        return (), {}
-    weights = {t.name: onnx.numpy_helper.to_array(t) for t in vector.model.graph.initializer}
-    given = {**weights, **vector.feed}
-    return tuple(given[n] if n else None for n in nodes[0].inputs), nodes[0].attributes

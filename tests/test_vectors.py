@@ -120,6 +120,44 @@ def test_the_definitions_give_the_published_outputs_but_those_that_are_explained
     assert found == UNLIKE.keys()
 
 
+def _same(a: object, b: object) -> bool:
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(_same, a, b))
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return a.dtype == b.dtype and a.shape == b.shape and (a.dtype == object or a.tobytes() == b.tobytes())
+    return a is None and b is None
+
+
+def test_vectors_from_the_cache_are_those_that_onnx_makes(
+    vectors: list[Vector], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    monkeypatch.setattr("conformance.vectors._made", lambda: made.append(1) or vectors)
+    assert collect(tmp_path) is vectors
+    kept = collect(tmp_path)
+    assert len(made) == 1
+    assert [(v.name, v.model, v.rtol, v.atol) for v in kept] == [
+        (v.name, v.model, v.rtol, v.atol) for v in vectors
+    ]
+    for a, b in zip(kept, vectors, strict=True):
+        assert list(a.feed) == list(b.feed), a.name
+        assert _same([*a.feed.values(), *a.outputs], [*b.feed.values(), *b.outputs]), a.name
+        assert unjudged(a) == unjudged(b)
+
+
+@pytest.mark.parametrize("harm", ["cut", "empty", "noise"])
+def test_a_damaged_cache_of_vectors_is_made_again(
+    vectors: list[Vector], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str
+) -> None:
+    monkeypatch.setattr("conformance.vectors._made", lambda: vectors[:3])
+    collect(tmp_path)
+    (path,) = (tmp_path / "vectors").iterdir()
+    whole = path.read_bytes()
+    path.write_bytes({"cut": whole[:-1], "empty": b"", "noise": b"\0" * len(whole)}[harm])
+    assert [v.name for v in collect(tmp_path)] == [v.name for v in vectors[:3]]
+    assert path.read_bytes() == whole
+
+
 def _with(name: str, meaning: object, patch: pytest.MonkeyPatch) -> None:
     """Have one operator mean something else, for whoever asks from now on."""
     real = interpreter.operator_of

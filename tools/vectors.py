@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="for the backend")
     parser.add_argument("--jobs", type=int, default=1)
     arguments = parser.parse_args()
-    vectors = introduce(collect())
+    vectors = introduce(collect(default_folder()))
     cache = GoldenCache(default_folder())
     with tempfile.TemporaryDirectory() as name:
         cases = {v.name: ready(v, Path(name), cache) for v in vectors}
