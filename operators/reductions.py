@@ -192,7 +192,7 @@ def logarithms_of_exponentials() -> Iterator[Sample]:
 
 def extremes() -> Iterator[Sample]:
     yield from s.reduction(exact=None, integral=("int32", "int64", "int8", "uint8", "bool"))
-    for dtype in INTEGERS:
+    for dtype in ("int8", "uint8", "int32", "uint32", "int64", "uint64"):
         ends = s.extremes(dtype)
         rows = s.literal(*ends, *ends[::-1], shape=(2, len(ends))), const([1])
         yield s.tagged(f"extremes-{dtype}", *rows, dtypes=(dtype,), tags=s.SPECIAL)

@@ -53,8 +53,9 @@ def call(*arguments: str | Path) -> Done:
 
 
 def start(*arguments: str | Path, **popen: Any) -> subprocess.Popen[str]:
-    """The installed command in a process of its own."""
-    command = [str(SCRIPTS / "conformance"), *map(str, arguments)]
+    """The installed command in a process of its own, which takes interrupts even where this one was started without
+    (a shell's background jobs are)."""
+    command = ["env", "--default-signal=INT", str(SCRIPTS / "conformance"), *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **popen)
 
 

@@ -575,7 +575,7 @@ def test_pictures_are_what_another_decoder_makes_of_the_files() -> None:
             continue
         content = _content(operator, sample, "uint8", NEWEST)
         case = Case("", operator.name, "", NEWEST, "uint8", Source.OPERATOR, operator.family, "")
-        ((expected,),) = expect_content(case, content, sample)
+        (expected,) = expect_content(case, content, sample)[0]
         picture = Image.open(io.BytesIO(content.feeds[0]["encoded_stream"].tobytes()))
         wanted = sample.attributes.get("pixel_format", "RGB")
         pixels = (
@@ -615,8 +615,8 @@ def test_a_sequence_of_maps_is_judged_by_keys_and_values() -> None:
 
 def test_a_map_is_fed_as_a_dict() -> None:
     content, (expected,) = _expectation("DictVectorizer", "strings-float32")
-    assert content.feeds == ({"x": {"c": 0.5, "a": -1.25}},)
+    assert content.feeds[0] == {"x": {"c": 0.5, "a": -1.25}}
     assert expected.value.tolist() == [-1.25, 0.5, 0.0, 0.0]
     content, (expected,) = _expectation("CastMap", "floats")
-    assert content.feeds == ({"x": {7: 0.5, 0: -1.25, -3: 3.0, 2: 1e6}},)
+    assert content.feeds[0] == {"x": {7: 0.5, 0: -1.25, -3: 3.0, 2: 1e6}}
     assert expected.value.tolist() == [[3.0, -1.25, 1e6, 0.5]]

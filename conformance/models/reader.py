@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # has no stubs of its own
+from google.protobuf.message import DecodeError
 
 from ..errors import UsageError
 
