@@ -33,8 +33,8 @@ class Facts:
     ``passed``: the cases that passed; ``waived``: those whose failure is waived (none of which passed).
     ``operators``: the catalogue without extensions. ``cases``: each operator's cases, from the catalogue and
     from models' nodes. ``in_models``: every case of every model. ``pairs``: the (operator, dtype) pairs of
-    models' nodes, ``beside``: the same for the dtypes that these use besides their own. ``weights``: each operator's mean share of the models' nodes; they sum to 1 if there are
-    models. ``whole``: the models all of whose cases passed.
+    models' nodes, ``beside``: the same for the dtypes that these use besides their own. ``weights``: each operator's
+    mean share of the models' nodes; they sum to 1 if there are models. ``whole``: the models all of whose cases passed.
     """
 
     run: RunFolder

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["naming", "write_whole"]
+__all__ = ["naming", "share_whole", "write_whole"]
 
 
 def write_whole(path: Path, text: str | Iterable[str]) -> Path:
@@ -17,6 +19,22 @@ def write_whole(path: Path, text: str | Iterable[str]) -> Path:
         return part.replace(path)
     except BaseException as error:
         part.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise naming(path, error) from None
+        raise
+
+
+def share_whole(path: Path, pieces: Iterable[bytes | memoryview]) -> Path:
+    """The same for bytes, in a folder that is made where it is missing, and that other processes write into, too:
+    of two that write one file, either's stays whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.writelines(pieces)
+        return Path(name).replace(path)
+    except BaseException as error:
+        Path(name).unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise naming(path, error) from None
         raise

@@ -9,7 +9,6 @@ import functools
 import hashlib
 import json
 import os
-import tempfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from .dtypes import dtype_of, lookup
-from .files import naming
+from .files import share_whole
 from .numerics import Expected
 from .rules import Rule
 from .spec import Case
@@ -97,22 +96,10 @@ class GoldenCache:
     def store(self, case: Case, seed: int, golden: Golden) -> None:
         """Keep a golden, in place of one that an older oracle made. Raises ``OSError`` where the disk does not take
         it."""
-        path = self.path(case, seed)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                for chunk in _encode(golden):
-                    file.write(chunk)
-            Path(name).replace(path)
-            for older in path.parent.glob(f"{path.name.partition('.')[0]}.*.golden"):
-                if older != path:
-                    older.unlink(missing_ok=True)
-        except BaseException as error:
-            Path(name).unlink(missing_ok=True)
-            if isinstance(error, OSError):
-                raise naming(path, error) from None
-            raise
+        path = share_whole(self.path(case, seed), _encode(golden))
+        for older in path.parent.glob(f"{path.name.partition('.')[0]}.*.golden"):
+            if older != path:
+                older.unlink(missing_ok=True)
 
 
 def _encode(golden: Golden) -> list[bytes | memoryview]:

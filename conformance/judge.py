@@ -67,7 +67,8 @@ def judge(
     """Hold the outputs of one run against the oracle's.
 
     A map, or a sequence of maps with the same keys, is taken for two outputs: the ascending keys and the values that
-    belong to them, a row for each map. ``inputs`` and ``attributes`` are the node's, for the rules that need them (`OrderFree`, `Random`).
+    belong to them, a row for each map. ``inputs`` and ``attributes`` are the node's, for the rules that need them
+    (`OrderFree`, `Random`).
     ``flush_to_zero``: the backend declares that it treats subnormal numbers as zero. Returns the worst output's
     judgement: ``wrong`` for another count, type or shape, for NaN or infinity that should not be there (or should
     and is not) and for an exact result that differs; ``inaccurate`` for a value outside its bound.
@@ -356,7 +357,8 @@ def _precision(result: _Comparison, want: Expected, value: np.ndarray, out: np.n
     if not use.all():
         error, size = error[use], size[use]
     relative = error / size
-    square = float(relative @ relative) / len(relative) if len(relative) else 0.0
+    # Not by BLAS, whose threads would spin for a while after it, on the cores of the backends.
+    square = float(np.square(relative).mean()) if len(relative) else 0.0
     if 0.0 < square < math.inf:
         result.bits = -0.5 * math.log2(square)
 

@@ -258,10 +258,11 @@ class _Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
                 parts.add_(self._signed(noise.unsqueeze(-1).expand_as(parts).clone()))
             return
         least = max(scale * _TAIL, self._smallest)
-        drawn = result * relative
         if least:
             drawn = result.abs().clamp_(min=least).mul_(relative).masked_fill_(result == 0, 0.0)
-        drawn = self._signed(drawn)
+        else:
+            drawn = result * relative
+        self._signed(drawn)
         if noise is not None:
             drawn.add_(self._signed(noise.clone()))
         if correct:

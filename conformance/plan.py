@@ -18,7 +18,7 @@ from .errors import UsageError
 from .graphs import TYPE_ATTRIBUTES, domain_opset, dtypes_of, has_choice, lookup_name, schema_of
 from .operators import catalogue
 from .rules import Accumulation, Composite, Elementary, Exact, OrderFree, Random, Requantised, Rounded
-from .spec import Case, Operator, Sample, Source
+from .spec import Case, Operator, Sample, Source, TensorSpec
 
 __all__ = [
     "SUITES",
@@ -198,8 +198,8 @@ def samples_of(operator: Operator) -> tuple[Sample, ...]:
     return tuple(samples)
 
 
-def _shapes(inputs: Sequence[Any]) -> list[Any]:
-    return [spec and spec.shape for spec in inputs if not isinstance(spec, (list, dict))]
+def _shapes(inputs: Sequence[TensorSpec | None]) -> list[tuple[int, ...] | None]:
+    return [None if spec is None else spec.shape for spec in inputs]
 
 
 def _operator_cases(operator: Operator, selection: Selection) -> Iterable[Case]:

@@ -213,20 +213,20 @@ def _take(settled: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 def _declined(case: Case, supports: Mapping[str, Any]) -> str:
     """Why a case counts as unsupported before it runs: what the backend itself declares, or ""."""
-    operators = supports.get("operators")
-    if isinstance(operators, str):
-        operators = (operators,)
+    operators, dtypes = (_names(supports.get(key)) for key in ("operators", "dtypes"))
     if operators is not None and case.source in (Source.OPERATOR, Source.MODEL) and case.operator not in operators:
         return "declared: the backend does not list this operator"
-    dtypes = supports.get("dtypes")
-    if isinstance(dtypes, str):
-        dtypes = (dtypes,)
     if dtypes is not None and case.dtype not in dtypes:
         return "declared: the backend does not list this dtype"
     match supports.get("opset"):  # of the default domain
         case [int(oldest), int(newest)] if not case.domain and not oldest <= case.opset <= newest:
             return f"declared: opset {case.opset} is outside the backend's {oldest} to {newest}"
     return ""
+
+
+def _names(declared: Any) -> Any:
+    """A lone name is meant as a list of one: ``in`` would look for parts of it."""
+    return [declared] if isinstance(declared, str) else declared
 
 
 def _declares_flush(described: Mapping[str, Any], dtype: str) -> bool:

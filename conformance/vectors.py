@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,13 +21,14 @@ from google.protobuf.message import DecodeError
 
 from .casework import Ready
 from .dtypes import dtype_of, is_known, lookup
+from .files import share_whole
 from .goldens import Golden, GoldenCache
 from .graphs import Node, nodes_of
 from .interpreter import operator_of
 from .numerics import COMPOSITE_SIGMAS, Expected
 from .operators import catalogue
 from .oracle import COMPOSITE, effective_rule, expect, expect_graph
-from .rules import Random, Requantised, Rule
+from .rules import Random, Rule
 from .spec import Case, Source
 
 __all__ = ["Vector", "collect", "defined", "ready", "rounded", "similar", "unjudged"]
@@ -69,10 +69,7 @@ def collect(cache: Path | None = None) -> list[Vector]:
     except (FileNotFoundError, ValueError, LookupError, DecodeError):  # none, or a damaged one
         pass
     found = _made()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_bytes(_packed(found))
-    part.replace(path)
+    share_whole(path, _packed(found))
     return found
 
 
@@ -103,7 +100,7 @@ _KINDS: Mapping[str, tuple[Callable[[Any], Any], type[Any], Callable[[Any], Any]
 }
 
 
-def _packed(vectors: Sequence[Vector]) -> bytes:
+def _packed(vectors: Sequence[Vector]) -> list[bytes]:
     chunks: list[bytes] = []
 
     def place(value: Any) -> list[Any]:
@@ -118,7 +115,7 @@ def _packed(vectors: Sequence[Vector]) -> bytes:
         feed = [[name, *place(value)] for name, value in vector.feed.items()]
         entries.append([*entry, feed, [place(value) for value in vector.outputs]])
     header = json.dumps({"sizes": [len(c) for c in chunks], "vectors": entries}).encode()
-    return b"".join([len(header).to_bytes(8, "little"), header, *chunks])
+    return [len(header).to_bytes(8, "little"), header, *chunks]
 
 
 def _unpacked(data: bytes) -> list[Vector]:
@@ -249,11 +246,7 @@ def _case(vector: Vector, stored: bytes) -> Case:
 
 def rounded(expected: Expected) -> np.ndarray:
     """What the definition gives, in the declared type: an output that any backend may return."""
-    kind = lookup(expected.dtype)
-    value = expected.value
-    if isinstance(expected.rule, Requantised) and kind.is_float:  # beyond its largest number a float8 saturates
-        value = np.clip(value, -kind.largest, kind.largest)
-    return value.astype(kind.numpy)
+    return expected.value.astype(lookup(expected.dtype).numpy)
 
 
 @functools.cache

@@ -58,7 +58,7 @@ def quantize_linear(
     dtypes: tuple[str, ...] = ("uint8",),
 ) -> Tensor:
     real = x / _spread(y_scale, x.shape, axis, block_size)
-    if lookup(dtypes[0]).is_float:  # a float8 type, or what stands for one in a widened evaluation
+    if lookup(dtypes[0]).is_float:  # a float8 type
         return to_dtype(real, dtypes[0], bool(saturate))
     zero = None if y_zero_point is None else _spread(y_zero_point, x.shape, axis, block_size)
     return saturated(real, zero, dtypes[0])
