@@ -53,8 +53,7 @@ def suite(name: str, folder: Path, jobs: int, env: Mapping[str, str]) -> tuple[f
     for line in (folder / "results.jsonl").read_text(encoding="utf-8").splitlines():
         record = json.loads(line)
         if "case" in record:
-            runs = 1 if record["repeat"] == "not-repeated" else 2
-            own += record.get("prepare_seconds", 0.0) + record["seconds"] * runs
+            own += record.get("prepare_seconds", 0.0) + record["seconds"] * record.get("runs", 1)
             cases += 1
     return wall, own / jobs, cases
 

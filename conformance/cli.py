@@ -63,7 +63,8 @@ def _selection(function: Callable[..., None]) -> Callable[..., None]:
             type=click.Choice(["smoke", "standard", "full"]),
             default="standard",
             show_default=True,
-            help="smoke: two samples of every operator, and no certificate.",
+            help="smoke: two samples of every operator, and no certificate. full: twenty runs of every case, which "
+            "Tier 3 asks for.",
         ),
         click.option(
             "--operator", "operators", multiple=True, metavar="NAME", help="Only this operator. Repeatable."

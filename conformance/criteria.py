@@ -42,6 +42,8 @@ THRESHOLDS = {
 _CORE_SIZE = 35  # the frozen list; a plan that flags fewer operators cannot ask for all of it
 _DOMAIN_MODELS = 2  # a domain counts from this many whole models
 _RUNS = 20
+# Bytes a run: less than a page of memory cannot be told from none.
+_PAGE = 4096
 _BROKEN = frozenset({Verdict.CRASH, Verdict.TIMEOUT, Verdict.OUT_OF_MEMORY})
 _INCORRECT = frozenset({Verdict.INACCURATE, Verdict.WRONG})
 
@@ -315,12 +317,29 @@ def _repeatability(scope: Scope) -> Iterator[Criterion]:
         items=(case.case for case in fixed if case.case not in same),
     )
     if scope.tier == 3:
+        runs = scope.facts.run.plan.runs
+        few = [c.case for c in compared if results[c.case].runs < _RUNS]
         yield _floor(
             scope,
             "repeat-twenty",
             _RUNS,
-            2 if compared and len(agreeing) == len(compared) else 1,
-            detail="a run folder holds two runs of a case at most, and nothing about memory growth",
+            min((results[c.case].runs for c in compared), default=0),
+            available=runs,
+            detail=_of(len(compared) - len(few), len(compared), f"cases that can be repeated ran {_RUNS} times"),
+            items=few,
+        )
+        watched = [c for c in compared if results[c.case].repeat != "differs"] if runs >= _RUNS else []
+        steady = {c.case for c in watched if (grown := results[c.case].growth) is not None and grown < _PAGE}
+        yield _floor(
+            scope,
+            "memory-growth",
+            max(1, len(watched)),
+            len(steady),
+            available=len(watched),
+            detail=_of(
+                len(steady), len(watched), "cases with the same bits in every run did not grow the process"
+            ),
+            items=(c.case for c in watched if c.case not in steady),
         )
 
 

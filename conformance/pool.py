@@ -49,8 +49,8 @@ class Outcome:
     ``status``: "ok", "unsupported", "error", "crash", "timeout", "out-of-memory", or "malformed" (an answer that
     is no list of ONNX values). ``outputs``: for each feed the outputs in graph order: ndarray, list (a sequence),
     None (an absent optional) or ``Odd``. ``repeat``: "identical", "differs" or "not-repeated"; where it differs,
-    ``second`` holds for each feed the other outputs, None where they agreed. ``log``: the end of what was
-    printed. ``seconds``: of the first run of all feeds, ``prepare_seconds`` before them; for a death, until then.
+    ``others`` holds for each feed the outputs that came besides, each once. ``runs``: how often each feed was run to
+    the end. ``growth``: bytes a run by which the process grew steadily (None: not measured, as over few runs). ``log``: the end of what was printed. ``seconds``: of the first run of all feeds, ``prepare_seconds`` before them; for a death, until then.
     ``after``: the task that ran before in the same process, if this one fails only in its company. ``stage``: where
     the backend itself declined or raised: "prepare", "run", or "" for what was not its answer to this task.
     """
@@ -60,12 +60,14 @@ class Outcome:
     message: str = ""
     outputs: list[list[Any]] = field(default_factory=list)
     repeat: str = "not-repeated"
-    second: list[list[Any] | None] = field(default_factory=list)
+    others: list[list[list[Any]]] = field(default_factory=list)
     log: str = ""
     seconds: float = 0.0
     prepare_seconds: float = 0.0
     after: str | None = None
     stage: str = ""
+    runs: int = 0
+    growth: float | None = None
 
 
 class Pool:
@@ -265,18 +267,35 @@ class _Slot:
         try:
             arrays = protocol.load(answer["arrays"], payload, self._folders)
             outputs = [[protocol.unflatten(item, arrays) for item in one] for one in answer["outputs"]]
-            second = [one and [protocol.unflatten(i, arrays) for i in one] for one in answer["second"]]
-            timing = float(answer["seconds"]), float(answer["prepare"])
+            others = [
+                [[protocol.unflatten(item, arrays) for item in one] for one in kept] for kept in answer["others"]
+            ]
+            seconds, preparing = float(answer["seconds"]), float(answer["prepare"])
+            growth = None if answer["growth"] is None else float(answer["growth"])
         except (KeyError, TypeError) as error:
             raise protocol.ProtocolError(f"an answer without {error}") from None
         finally:
             _unlink(answer.get("arrays", ()), self._folders)
         odd = [
-            (n, o) for one in [*outputs, *filter(None, second)] for n, o in enumerate(one) if isinstance(o, Odd)
+            (n, o)
+            for one in [*outputs, *(one for kept in others for one in kept)]
+            for n, o in enumerate(one)
+            if isinstance(o, Odd)
         ]
         message = f"output {odd[0][0]} is {odd[0][1]}, not an array" if odd else ""
         status = "malformed" if odd else "ok"
-        return Outcome(task.id, status, message, outputs, str(answer["repeat"]), second, "", *timing)
+        return Outcome(
+            task.id,
+            status,
+            message,
+            outputs,
+            str(answer["repeat"]),
+            others,
+            seconds=seconds,
+            prepare_seconds=preparing,
+            runs=task.repeats,
+            growth=growth,
+        )
 
     def _ensure(self) -> Outcome | None:
         """Have a process with the backend loaded; or the outcome of trying."""

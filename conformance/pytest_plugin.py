@@ -120,7 +120,8 @@ class Runner:
         """The judgement on a case."""
         from .run import judge_one
 
-        return judge_one(self._pool, self._ready(case), case, self.described, self._timeout)
+        runs = self._plan.selection.runs
+        return judge_one(self._pool, self._ready(case), case, self.described, self._timeout, runs)
 
     def _ready(self, case: Case) -> Ready:
         from .spec import Source

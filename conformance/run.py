@@ -42,11 +42,10 @@ _STATUS = {
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a run goes about its work. ``timeout``: seconds for one case. ``repeats``: runs of each input set."""
+    """How a run goes about its work. ``timeout``: seconds for two runs of one case, and more for more."""
 
     jobs: int = 1
     timeout: float = 60.0
-    repeats: int = 2
     resume: bool = False
     cache: Path = Path()
     published_only: bool = False
@@ -85,6 +84,7 @@ def execute(
         "backend": spec,
         "options": dict(launch.options),
         "python": launch.python,
+        "suite": suite["name"],
         "digest": suite["digest"],
         "seed": suite["seed"],
     }
@@ -162,7 +162,7 @@ def _results(
                 settled.append(_record(ready.case, Judgement(Verdict.NOT_RUN, ready.problem, {})))
                 continue
             waiting[ready.case.id] = ready
-            yield _task(ready, options.timeout, options.repeats)
+            yield _task(ready, options.timeout, plan.selection.runs)
 
     for outcome in pool.run(tasks()):
         yield from _take(settled)
@@ -182,25 +182,23 @@ def _results(
     yield from _take(settled)
 
 
-def _task(ready: Ready, timeout: float, repeats: int) -> Task:
+def _task(ready: Ready, timeout: float, runs: int) -> Task:
     whole = ready.case.source is Source.END_TO_END
-    return Task(
-        ready.case.id,
-        ready.model,
-        ready.feeds,
-        # A refusal is not repeated, and a whole model costs too much to run twice for its bits alone.
-        repeats=1 if whole or ready.expected is None else repeats,
-        timeout=timeout * (WHOLE_MODEL_PATIENCE if whole else 1.0),
-    )
+    # A refusal is not repeated, and a whole model costs too much to run twice for its bits alone.
+    repeats = 1 if whole or ready.expected is None else runs
+    patience = WHOLE_MODEL_PATIENCE if whole else max(1.0, repeats / 2)
+    return Task(ready.case.id, ready.model, ready.feeds, repeats=repeats, timeout=timeout * patience)
 
 
-def judge_one(pool: Pool, ready: Ready, case: Case, described: Mapping[str, Any], timeout: float) -> Judgement:
+def judge_one(
+    pool: Pool, ready: Ready, case: Case, described: Mapping[str, Any], timeout: float, runs: int
+) -> Judgement:
     """The judgement on one case, for a front end that asks for them one at a time."""
     if why := _declined(case, described.get("supports") or {}):
         return Judgement(Verdict.UNSUPPORTED, why, {})
     if ready.problem:
         return Judgement(Verdict.NOT_RUN, ready.problem, {})
-    (outcome,) = pool.run([_task(ready, timeout, Options().repeats)])
+    (outcome,) = pool.run([_task(ready, timeout, runs)])
     if ready.scratch is not None:
         ready.scratch.unlink(missing_ok=True)
     return verdict_of(ready, outcome, flush_to_zero=_declares_flush(described, case.dtype))
@@ -245,18 +243,20 @@ def verdict_of(ready: Ready, outcome: Outcome, *, flush_to_zero: bool = False) -
     if outcome.status != "ok":
         return Judgement(_STATUS[outcome.status], outcome.message, {})
     first = _judge_sets(ready, outcome.outputs, flush_to_zero)
-    if outcome.repeat != "differs":
-        return first
-    again = [s if s is not None else f for s, f in zip(outcome.second, outcome.outputs, strict=True)]
-    second = _judge_sets(ready, again, flush_to_zero)
-    if first.verdict is second.verdict:
-        return first
-    bad = second if first.verdict is Verdict.PASS else first
-    return Judgement(
-        Verdict.FLAKY,
-        f"the same inputs gave {first.verdict} and then {second.verdict}: {bad.message}",
-        bad.error,
-    )
+    for outputs in _variants(outcome):
+        again = _judge_sets(ready, outputs, flush_to_zero)
+        if first.verdict is not again.verdict:
+            bad = again if first.verdict is Verdict.PASS else first
+            message = f"the same inputs gave {first.verdict} and then {again.verdict}: {bad.message}"
+            return Judgement(Verdict.FLAKY, message, bad.error)
+    return first
+
+
+def _variants(outcome: Outcome) -> Iterator[Sequence[Sequence[Any]]]:
+    """The outputs with those of one input set as another run gave them."""
+    for position, others in enumerate(outcome.others):
+        for other in others:
+            yield [*outcome.outputs[:position], other, *outcome.outputs[position + 1 :]]
 
 
 def _judge_sets(ready: Ready, outputs: Sequence[Sequence[Any]], flush_to_zero: bool) -> Judgement:
@@ -311,6 +311,10 @@ def _record(case: Case, judgement: Judgement, outcome: Outcome | None = None) ->
         record["seconds"] = round(outcome.seconds, 6)
         record["prepare_seconds"] = round(outcome.prepare_seconds, 6)
         record["repeat"] = outcome.repeat
+        if outcome.runs:
+            record["runs"] = outcome.runs
+        if outcome.growth is not None:
+            record["growth"] = round(outcome.growth)
         if outcome.after is not None:
             record["after"] = outcome.after
         if outcome.log and judgement.verdict is not Verdict.PASS:

@@ -133,6 +133,12 @@ class Plan:
     def complete(self) -> bool:
         return self.suite.get("complete") is True
 
+    @property
+    def runs(self) -> int:
+        """How often the suite runs each input set of a case that can be repeated."""
+        runs = self.suite.get("runs")
+        return runs if isinstance(runs, int) else 2
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -144,6 +150,8 @@ class Result:
     error: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     repeat: str = "not-repeated"
+    runs: int = 1
+    growth: float | None = None
     log: str = ""
     after: str | None = None
 
@@ -359,6 +367,7 @@ def parse_result(data: Mapping[str, Any]) -> Result:
     if repeat not in REPEATS:
         raise ValueError(f"'repeat' must be one of {', '.join(REPEATS)}, not {repeat!r}")
     error: dict[str, Any] = {}
+    runs = _typed(data, "runs", int, 1 if repeat == "not-repeated" else 2)
     return Result(
         case=_typed(data, "case", str),
         verdict=Verdict(_typed(data, "verdict", str)),
@@ -366,6 +375,8 @@ def parse_result(data: Mapping[str, Any]) -> Result:
         error=MappingProxyType(_typed(data, "error", dict, error)),
         seconds=_number(data, "seconds"),
         repeat=repeat,
+        runs=runs,
+        growth=None if data.get("growth") is None else _number(data, "growth"),
         log=_optional(data, "log") or "",
         after=_optional(data, "after"),
     )

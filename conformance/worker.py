@@ -48,6 +48,9 @@ else:
 Answer = Tuple[Dict[str, Any], List[Any]]  # a header and the payload's pieces
 Values = Tuple[List[Any], List[Any]]  # descriptions of values and their arrays
 
+# Fewer runs than this show no growth of memory: each quarter of them must hold more than one.
+GROWTH_RUNS = 8
+
 # What allocators say when they have no memory; the type is often a plain RuntimeError.
 _NO_MEMORY = ("bad_alloc", "out of memory", "failed to allocate memory", "cannot allocate memory")
 
@@ -190,6 +193,8 @@ class Worker:
             if not isinstance(described, dict):
                 raise TypeError(f"describe() returned {type(described).__name__}, not a dict")
             answer["describe"] = _plain(described)
+            gc.collect()
+            gc.freeze()  # what the backend imported stays: later collections need not look at it
         except BaseException as error:  # noqa: BLE001  (whatever a backend raises, sys.exit included, is its answer)
             answer.update(_failure("start", error))
         return answer
@@ -210,7 +215,10 @@ class Worker:
 
         stage = "prepare"
         first: list[Values] = []
-        second: list[Values | None] = [None] * len(feeds)
+        others: list[list[Values]] = [[] for _ in feeds]
+        repeats = header["repeats"]
+        quarters = {repeats * n // 4 - 1 for n in (1, 2, 3, 4)} if repeats >= GROWTH_RUNS else set()
+        sizes: list[int] = []
         seconds = 0.0
         try:
             start = time.perf_counter()
@@ -219,7 +227,7 @@ class Worker:
             if not callable(run):
                 return _malformed(f"prepare() returned {_kind(run)}, not a callable"), []
             stage = "run"
-            for turn in range(header["repeats"]):
+            for turn in range(repeats):
                 for position, feed in enumerate(feeds):
                     given = inputs(feed)
                     start = time.perf_counter()
@@ -231,19 +239,24 @@ class Worker:
                     values = _keep(outputs)
                     if turn == 0:
                         first.append(values)
-                    elif second[position] is None and not _agree(first[position], values):
-                        second[position] = values
+                    elif not any(_agree(known, values) for known in (first[position], *others[position])):
+                        others[position].append(values)
+                    del outputs, values, given
+                if turn in quarters:
+                    sizes.append(_resident())
         except BaseException as error:  # noqa: BLE001  (whatever a backend raises, sys.exit included)
             return _failure(stage, error), []
-        differs = any(values is not None for values in second)
+        differs = any(others)
         arrays: list[Any] = []
         answer = {
             "status": "ok",
             "prepare": preparing,
             "seconds": seconds,
-            "repeat": "differs" if differs else "identical" if header["repeats"] > 1 else "not-repeated",
+            "repeat": "differs" if differs else "identical" if repeats > 1 else "not-repeated",
             "outputs": [_renumber(values, arrays) for values in first],
-            "second": [values and _renumber(values, arrays) for values in second] if differs else [],
+            "others": [[_renumber(values, arrays) for values in kept] for kept in others] if differs else [],
+            # Where outputs differ, it is this process that keeps them.
+            "growth": None if differs or not all(sizes or [0]) else _growth(sizes, repeats * len(feeds) / 4),
         }
         self._sent += 1
         name = f"{self._name}-{self._sent}"
@@ -263,6 +276,22 @@ class Worker:
         self._backend = None
         gc.collect()
         return {"status": "ok"}
+
+
+def _resident() -> int:
+    """The bytes of memory that this process holds, once garbage is collected; 0 where the system does not say."""
+    gc.collect()
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * resource.getpagesize()
+    except OSError:
+        return 0
+
+
+def _growth(sizes: Sequence[int], runs: float) -> float:
+    """Bytes a run by which the process grew in the quietest of the quarters after the first, of ``runs`` runs each:
+    what a backend allocates once, early or late, is no growth; what it does not give back shows in every quarter."""
+    return max(0, min(sizes[n] - sizes[n - 1] for n in range(1, len(sizes)))) / runs
 
 
 def _keep(outputs: Sequence[Any]) -> Values:

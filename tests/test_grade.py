@@ -21,8 +21,11 @@ from conformance.spec import Source, Verdict
 
 # Big enough for Tier 1 and no more.
 SMALL = plan(operators=36, core=35, common=35, models=10, domains=2, quantised=1)
-# Big enough for Tier 3.
+# Big enough for Tier 3, but for the runs of each case.
 FULL = plan()
+ONLY_TWENTY = {"repeat-twenty", "memory-growth"}
+# The same as the full suite runs it.
+TWENTY = {**FULL, "suite": {**FULL["suite"], "name": "full", "runs": 20}}
 
 
 def criterion(certificate: Certificate, tier: int, what: str) -> Criterion:
@@ -48,12 +51,11 @@ def test_percent_is_rounded_down_and_shows_100_only_where_exact() -> None:
     assert percent(Fraction(1, 10)) == "10 %"
 
 
-def test_a_run_in_which_everything_passes_lacks_only_what_a_run_folder_cannot_show() -> None:
+def test_a_standard_run_in_which_everything_passes_lacks_only_the_twenty_runs_of_the_full_suite() -> None:
     certificate = grade(run(FULL))
     assert certificate.tier == 2
     assert certificate.complete
-    assert not certificate.missing
-    assert unmet(certificate, 3) == {"repeat-twenty"}
+    assert {m.name for m in certificate.missing} == unmet(certificate, 3) == ONLY_TWENTY
     assert not certificate.blockers
 
 
@@ -225,7 +227,7 @@ def test_tier_2_needs_float32_and_one_narrow_dtype(lost: str, tier: int) -> None
 
 def test_float64_is_reported_beside_and_never_lacking() -> None:
     verdicts = {f"{name(0)}/plain/float64": "unsupported"}
-    assert unmet(grade(run(FULL, verdicts)), 3) == {"repeat-twenty"}
+    assert unmet(grade(run(FULL, verdicts)), 3) == ONLY_TWENTY
 
 
 def test_integers_that_no_model_uses_are_asked_for_from_tier_2() -> None:
@@ -322,6 +324,41 @@ def test_repeats_must_agree_in_verdict_then_in_bits() -> None:
     assert criterion(graded("differs", "flaky"), 2, "repeat-verdicts").met is False
 
 
+def twenty(**odd: object) -> Certificate:
+    """Everything passes twenty times without growth; the first case as told."""
+    lines = [r | {"runs": 20, "growth": 0} for r in results(TWENTY)]
+    lines[0] |= odd
+    return grade(run(TWENTY, lines=[{k: v for k, v in r.items() if v is not None} for r in lines]))
+
+
+def test_the_full_suite_reaches_tier_3() -> None:
+    certificate = twenty()
+    assert certificate.tier == 3
+    assert not certificate.missing
+
+
+@pytest.mark.parametrize(
+    ("odd", "lacking"),
+    [
+        ({"runs": 19}, {"repeat-twenty"}),
+        ({"growth": 4096}, {"memory-growth"}),
+        ({"growth": None}, {"memory-growth"}),
+        ({"repeat": "differs", "growth": None}, {"repeat-bits"}),
+    ],
+)
+def test_tier_3_asks_for_twenty_runs_of_every_case_and_steady_memory(
+    odd: dict[str, object], lacking: set[str]
+) -> None:
+    certificate = twenty(**odd)
+    assert certificate.tier < 3
+    assert unmet(certificate, 3) == lacking
+
+
+def test_twenty_runs_that_a_folder_claims_for_a_standard_suite_are_not_enough() -> None:
+    lines = [r | {"runs": 20, "growth": 0} for r in results(FULL)]
+    assert unmet(grade(run(FULL, lines=lines)), 3) == {"memory-growth"}
+
+
 def test_whole_models_and_refusals_owe_no_repeat() -> None:
     once = {c["case"] for c in FULL["cases"] if c["source"] == "end-to-end" or "refuse" in c["tags"]}
     lines = [r | {"repeat": "not-repeated"} if r["case"] in once else r for r in results(FULL)]
@@ -341,7 +378,7 @@ def test_extensions_are_outside_the_tiers() -> None:
     extra = case("com.acme.Fused/plain/float32", "Fused", domain="com.acme")
     planned = {**FULL, "operators": [*FULL["operators"], entry], "cases": [*FULL["cases"], extra]}
     certificate = grade(run(planned, {extra["case"]: "crash"}))
-    assert unmet(certificate, 3) == {"repeat-twenty"}
+    assert unmet(certificate, 3) == ONLY_TWENTY
     assert certificate.summary.operators == 120
 
 

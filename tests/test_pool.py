@@ -131,7 +131,7 @@ def test_a_forked_copy_of_the_worker_does_not_answer_too(named: Pool) -> None:
         (planted("Starts", options={"speed": "9"}), "error", "unexpected keyword argument", ""),
         (planted("NoPrepare"), "error", "has no prepare method", ""),
         (planted("Missing"), "error", "has no Missing", ""),
-        (Launch(str(PLANTED / "misbehaving.py")), "error", "has several backends: Company, Counts, ", ""),
+        (Launch(str(PLANTED / "misbehaving.py")), "error", "has several backends: Caches, Company, ", ""),
         (Launch("no.such.module:Class"), "error", "ModuleNotFoundError", ""),
     ],
 )
@@ -222,9 +222,25 @@ def test_a_second_answer_that_differs_comes_back_beside_the_first() -> None:
     found = outcomes(planted("Counts"), task("a"), task("b", repeats=1))
     assert found["a"].repeat == "differs"
     assert found["a"].outputs[0][1].tolist() == [1.0, 2.0, 3.0]
-    assert found["a"].second[0] is not None
-    assert found["a"].second[0][1].tolist() == [2.0, 3.0, 4.0]
-    assert (found["b"].repeat, found["b"].second) == ("not-repeated", [])
+    assert found["a"].others[0][0][1].tolist() == [2.0, 3.0, 4.0]
+    assert (found["b"].repeat, found["b"].others) == ("not-repeated", [])
+
+
+def test_of_many_runs_every_answer_comes_back_once() -> None:
+    found = outcomes(planted("Rare"), task("a", repeats=20))["a"]
+    assert (found.repeat, found.runs) == ("differs", 20)
+    assert found.outputs[0][0].tolist() == [1.0, 2.0, 3.0]
+    assert [other[0].tolist() for other in found.others[0]] == [[2.0, 3.0, 4.0], [3.0, 4.0, 5.0]]
+
+
+@pytest.mark.parametrize(
+    ("backend", "least", "below"), [("Good", 0, 4096), ("Caches", 0, 4096), ("Leaks", 1e6, 2e6)]
+)
+def test_what_a_backend_keeps_of_every_run_is_growth(backend: str, least: float, below: float) -> None:
+    found = outcomes(planted(backend), task("a", repeats=20), task("b", repeats=2))
+    assert found["a"].growth is not None
+    assert least <= found["a"].growth < below
+    assert found["b"].growth is None
 
 
 def test_the_payload_of_a_nan_is_no_difference() -> None:

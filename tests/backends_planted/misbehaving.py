@@ -223,6 +223,39 @@ class Counts(Good):
         return [inputs["x"], inputs["x"] + self.count]
 
 
+class Leaks(Good):
+    """Keeps a megabyte of every run; `Good` and `Caches` keep nothing, or the same once."""
+
+    def __init__(self):
+        self.kept = []
+
+    def plus_one(self, inputs):
+        self.kept.append(bytearray(os.urandom(4096)) * 256)
+        return super().plus_one(inputs)
+
+
+class Caches(Good):
+    """Builds a cache over its first runs and adds no more."""
+
+    def __init__(self):
+        self.kept = []
+
+    def plus_one(self, inputs):
+        if len(self.kept) < 7:
+            self.kept.append(bytearray(os.urandom(4096)) * 1024)
+        return super().plus_one(inputs)
+
+
+class Rare(Good):
+    """Answers otherwise in its tenth run, and in another way in its twelfth."""
+
+    count = 0
+
+    def plus_one(self, inputs):
+        self.count += 1
+        return [inputs["x"] + {10: 2, 12: 3}.get(self.count, 1)]
+
+
 class NewNaN(Good):
     """NaNs whose payload changes from run to run, and whose sign does."""
 
