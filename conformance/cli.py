@@ -410,7 +410,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USAGE
     except Exception:  # noqa: BLE001  (a defect of ours must not look like the status for "below the required tier")
         traceback.print_exc()
-        click.echo("conformance: this is a defect of the suite; the run can be resumed with --resume", err=True)
+        click.echo("conformance: this is a defect of the suite; a run goes on with --resume", err=True)
         return INCOMPLETE
     except SystemExit as leave:
         return leave.code if isinstance(leave.code, int) else USAGE
