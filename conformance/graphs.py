@@ -12,7 +12,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from .draws import draw
-from .dtypes import BOOL, FLOATS, INTEGERS, dtype_of, from_onnx, lookup
+from .dtypes import BOOL, BORROWED, FLOATS, INTEGERS, dtype_of, from_onnx, lookup
 from .spec import Operator, Sample, Shape, TensorSpec
 
 __all__ = [
@@ -126,7 +126,7 @@ def to_tensor_proto(array: np.ndarray, name: str, into: TensorProto | None = Non
     """
     dtype = lookup(dtype_of(array))
     proto = TensorProto() if into is None else into
-    if dtype.name in ("int4", "uint4"):
+    if dtype.name in BORROWED and dtype.name != "float8e8m0":  # several elements to a byte, or bits across bytes
         proto.CopyFrom(onnx.numpy_helper.from_array(array, name))
         return proto
     proto.name, proto.data_type = name, dtype.onnx

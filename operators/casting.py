@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from conformance.draws import AUTO, Draw, choice, integers, uniform
-from conformance.dtypes import BOOL, FLOATS, INTEGERS, SIGNED, from_onnx, lookup, torch_dtype
+from conformance.dtypes import BOOL, BORROWED, FLOATS, INTEGERS, SIGNED, from_onnx, lookup, numpy_to_torch, torch_dtype
 from conformance.lazy import torch
 from conformance.spec import Operator, Sample, TensorSpec, tensor
 
@@ -24,7 +26,9 @@ __all__ = ["OPERATORS", "to_dtype"]
 
 ONE = ("float32",)
 FLOAT8 = ("float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz")
+TINY = ("float4e2m1", "float6e2m3", "float6e3m2")  # neither infinities nor NaN
 INT4 = ("int4", "uint4")
+FEW_BITS = {"int4": 4, "uint4": 4, "int2": 2, "uint2": 2}
 HALVES = ("float16", "bfloat16")
 PLAIN = (*FLOATS, *INTEGERS, *BOOL)
 # torch has too little arithmetic on these: they are computed as the wider signed type.
@@ -40,36 +44,55 @@ def _rounded(x: Tensor, dtype: str) -> Tensor:
     return torch.round(x / spacing) * spacing
 
 
-def to_dtype(x: Tensor, dtype: str, saturate: bool = True) -> Tensor:
+def _power_of_two(x: Tensor, saturate: bool, round_mode: str) -> Tensor:
+    """float64 values on float8e8m0's grid, 2^-127 to 2^127. Of negative numbers the standard says nothing; zero is
+    saturated like what else is too small (its bits are zero)."""
+    fraction, exponent = torch.frexp(torch.where(x.isfinite(), x, 1.0))  # x = fraction * 2^exponent, from 1/2 on
+    above = {"up": fraction > 0.5, "down": torch.zeros_like(x, dtype=torch.bool), "nearest": fraction >= 0.75}
+    value = torch.ldexp(torch.ones_like(x), exponent - 1 + above[round_mode])
+    value = torch.where(x == INF, INF, value)
+    kind = lookup("float8e8m0")
+    if saturate:
+        value = torch.where(x == 0, kind.smallest, value).clamp(kind.smallest, kind.largest)
+    else:
+        value = torch.where((value >= kind.smallest) & (value <= kind.largest) & (x != 0), value, NAN)
+    return torch.where(x.isnan(), NAN, value)
+
+
+def to_dtype(x: Tensor, dtype: str, saturate: bool = True, round_mode: str = "up") -> Tensor:
     """Cast by value, rounding once to nearest even (torch goes to the narrow formats through float32).
 
-    ``dtype`` is an ONNX type name; a type that torch does not compute in becomes the wider signed one or, for the
-    4-bit types, int8 and uint8. ``saturate`` is for the float8 types: the tables of the Cast operator.
+    ``dtype`` is an ONNX type name; a type that torch does not compute in becomes the wider signed one or that in
+    which it travels (`conformance.dtypes.BORROWED`). ``saturate`` is for the 8-bit floats, ``round_mode`` for
+    float8e8m0: the tables of the Cast operator.
     """
     kind = lookup(dtype)
     target = torch_dtype(WIDER.get(dtype, dtype))
-    if x.dtype == target and dtype not in INT4:
+    if x.dtype == target and dtype not in BORROWED:
         return x
     if x.is_floating_point() and x.element_size() == 1:
         x = x.float()
     if dtype == "bool":
         return x.ne(0)
-    if dtype in INT4:
-        low = x.long() & 15
-        return (low if dtype == "uint4" else (low ^ 8) - 8).to(target)
+    if dtype in FEW_BITS:
+        half = 1 << (FEW_BITS[dtype] - 1)
+        low = x.long() & (2 * half - 1)
+        return (low if dtype.startswith("u") else (low ^ half) - half).to(target)
+    if dtype == "float8e8m0":
+        return _power_of_two(x.double(), saturate, round_mode).to(target)
     if not kind.is_float or kind.p > 10:
         return x.to(target)
     value = _rounded(x, dtype)
-    if dtype in FLOAT8:
+    if dtype in (*FLOAT8, *TINY):
         over = value.abs() > kind.largest
-        beyond = kind.largest if saturate else (INF if dtype == "float8e5m2" else NAN)
+        beyond = kind.largest if saturate or dtype in TINY else (INF if dtype == "float8e5m2" else NAN)
         value = torch.where(over, torch.full_like(value, beyond).copysign(value), value)
     # Every value is one of the format's by now (or too large for it), so that this conversion rounds nothing.
     return value.float().to(target)
 
 
 def cast(x: Tensor, to: int, saturate: int = 1, round_mode: str = "up") -> Tensor:
-    return to_dtype(x, from_onnx(to).name, bool(saturate))
+    return to_dtype(x, from_onnx(to).name, bool(saturate), round_mode)
 
 
 def cast_like(
@@ -79,12 +102,38 @@ def cast_like(
     round_mode: str = "up",
     dtypes: tuple[str, ...] = (),
 ) -> Tensor:
-    return to_dtype(x, dtypes[0], bool(saturate))
+    return to_dtype(x, dtypes[0], bool(saturate), round_mode)
+
+
+def _patterns(dtype: str) -> Tensor:
+    """The value of every pattern of bits of a type of 8 bits at most that travels as another one, in order."""
+    bits = np.arange(1 << _width(dtype), dtype=np.uint8)
+    kind = lookup(dtype)
+    return numpy_to_torch(bits.view(kind.numpy) if kind.is_float else bits.astype(kind.numpy))
+
+
+def _width(dtype: str) -> int:
+    return {**FEW_BITS, "float4e2m1": 4}.get(dtype, 8 * lookup(dtype).numpy.itemsize)
+
+
+def _small_bits(x: Tensor, width: int) -> Tensor:
+    """The bits of a type of 8 bits at most, as int64; in float32 only float4e2m1 and float8e8m0 come."""
+    if x.dtype == torch.float32:
+        table = _patterns("float8e8m0" if width == 8 else "float4e2m1")
+        return (x.view(torch.int32)[..., None] == table.view(torch.int32)).to(torch.uint8).argmax(-1)
+    whole = x.view(torch.uint8) if x.is_floating_point() else x
+    return whole.long() & ((1 << width) - 1)
 
 
 def bit_cast(x: Tensor, to: int) -> Tensor:
     kind = lookup(from_onnx(to).name)
     size = kind.numpy.itemsize
+    if kind.name in BORROWED:
+        return _patterns(kind.name).to(x.device)[_small_bits(x, _width(kind.name))]
+    if x.dtype == torch.float32 and size == 1:
+        x = _small_bits(x, 8).to(torch.uint8)
+    if kind.name == "bool" or x.dtype == torch.bool:
+        x = x.to(torch.uint8)
     if not x.is_floating_point() and x.element_size() > size:  # a uint16 or uint32 that came in a wider type
         x = x.to(torch.int16 if size == 2 else torch.int32)
     if kind.name not in WIDER or kind.name == "uint64":

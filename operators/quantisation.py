@@ -11,7 +11,7 @@ from conformance.lazy import torch
 from conformance.rules import ROUNDED, Requantised, Rounded
 from conformance.spec import Operator, Sample, TensorSpec, tensor
 
-from .casting import FLOAT8, INT4, to_dtype
+from .casting import FEW_BITS, FLOAT8, INT4, to_dtype
 from .movement import positive
 from .samples import DYNAMIC, EMPTY, INF, LARGE, SCALAR, SPECIAL, literal, refusals, tagged
 
@@ -39,7 +39,7 @@ def _spread(parameters: Tensor, shape: Sequence[int], axis: int, block_size: int
 
 def saturated(real: Tensor, zero: Tensor | None, dtype: str) -> Tensor:
     """round-half-even(real) + zero, clamped to the integer type's range."""
-    bits = 4 if dtype in INT4 else lookup(dtype).numpy.itemsize * 8
+    bits = FEW_BITS.get(dtype, lookup(dtype).numpy.itemsize * 8)
     low = 0 if dtype.startswith("u") else -(2 ** (bits - 1))
     whole = torch.round(real)
     whole = whole if whole.dtype == torch.float64 else whole.float()  # a 16-bit float would round the sum
@@ -58,7 +58,7 @@ def quantize_linear(
     dtypes: tuple[str, ...] = ("uint8",),
 ) -> Tensor:
     real = x / _spread(y_scale, x.shape, axis, block_size)
-    if lookup(dtypes[0]).is_float:  # a float8 type
+    if lookup(dtypes[0]).is_float:  # of 8 bits and fewer; its zero point is 0
         return to_dtype(real, dtypes[0], bool(saturate))
     zero = None if y_zero_point is None else _spread(y_zero_point, x.shape, axis, block_size)
     return saturated(real, zero, dtypes[0])
