@@ -86,6 +86,11 @@ def _type_name(text: str) -> str:
     return _TYPE_NAMES.get(inner, inner)
 
 
+def _element_name(text: str) -> str:
+    """The dtype of the tensors in ``tensor(…)``, ``seq(tensor(…))`` and the like; "" where there are none."""
+    return _type_name(text[text.index("tensor(") :].rstrip(")") + ")") if "tensor(" in text else ""
+
+
 # Attributes that name an element type.
 TYPE_ATTRIBUTES = frozenset({"to", "dtype", "output_dtype", "output_datatype"})
 
@@ -98,8 +103,8 @@ def _allowed(operator: str, opset: int, domain: str, variable: str | None) -> tu
         variable = formal.type_str
     for constraint in schema.type_constraints:
         if constraint.type_param_str == variable:
-            return tuple(_type_name(t) for t in constraint.allowed_type_strs)
-    return (_type_name(variable),)
+            return tuple(_element_name(t) for t in constraint.allowed_type_strs)
+    return (_element_name(variable),)
 
 
 def has_choice(operator: Operator, position: int, opset: int) -> bool:
@@ -114,9 +119,27 @@ def dtypes_of(operator: Operator, sample: Sample, opset: int) -> tuple[str, ...]
     opset does not allow (an entry serves all opsets, and types were added over time)."""
     allowed = _allowed(operator.name, opset, operator.domain, operator.variable)
     wanted = sample.dtypes or operator.dtypes or tuple(d for d in _PLAIN if d in allowed)
-    if sample.refuse or sample.model is not None:
+    if sample.refuse or not any(allowed):  # a variable may stand for no tensors at all: maps
         return tuple(wanted)
+    if sample.model is None and not _fits(operator, sample, opset):
+        return ()
     return tuple(d for d in wanted if d in allowed)
+
+
+def _fits(operator: Operator, sample: Sample, opset: int) -> bool:
+    """Whether the schema at this opset has the dtypes that a sample itself chooses."""
+    schema = schema_of(operator.name, opset, operator.domain)
+
+    def allows(formal: Any, dtype: str) -> bool:
+        return dtype in _allowed(operator.name, opset, operator.domain, formal.type_str)
+
+    chosen = [(p, spec.dtype) for p, spec in enumerate(sample.inputs) if spec is not None and spec.dtype]
+    results = [
+        lookup_name(v) for n, v in sample.attributes.items() if n in TYPE_ATTRIBUTES and isinstance(v, int) and v
+    ]
+    return all(allows(schema.inputs[min(p, len(schema.inputs) - 1)], dtype) for p, dtype in chosen) and all(
+        allows(schema.outputs[0], dtype) for dtype in results
+    )
 
 
 def to_tensor_proto(array: np.ndarray, name: str, into: TensorProto | None = None) -> TensorProto:
