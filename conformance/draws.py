@@ -140,7 +140,8 @@ def _gauss(key: str, count: int, mean: float, std: float, target: np.dtype[Any])
 def _auto(key: str, count: int, dtype: str) -> np.ndarray:
     kind = lookup(dtype).kind
     if dtype == "float8e8m0":
-        return np.ldexp(1.0, _whole(key, count, -8, 8))
+        powers: np.ndarray = np.ldexp(1.0, _whole(key, count, -8, 8))
+        return powers
     if kind == "complex":
         parts = [_gauss(f"{key}/{part}", count, 0.0, 1.0, np.dtype(np.float64)) for part in ("real", "imaginary")]
         return parts[0] + 1j * parts[1]

@@ -19,6 +19,7 @@ __all__ = [
     "TYPE_ATTRIBUTES",
     "Content",
     "Node",
+    "allowed_dtypes",
     "attributes_of",
     "build",
     "domain_opset",
@@ -96,7 +97,9 @@ TYPE_ATTRIBUTES = frozenset({"to", "dtype", "output_dtype", "output_datatype"})
 
 
 @functools.cache
-def _allowed(operator: str, opset: int, domain: str, variable: str | None) -> tuple[str, ...]:
+def allowed_dtypes(operator: str, opset: int, domain: str, variable: str | None) -> tuple[str, ...]:
+    """The dtypes that a type variable of a schema may stand for, "" for what has no tensors. ``variable`` None: the
+    first input's, or the first output's where there is no input."""
     schema = schema_of(operator, opset, domain)
     if variable is None:
         formal = schema.inputs[0] if schema.inputs else schema.outputs[0]
@@ -111,13 +114,13 @@ def has_choice(operator: Operator, position: int, opset: int) -> bool:
     """Whether the schema allows more than one dtype for the input at this position."""
     schema = schema_of(operator.name, opset, operator.domain)
     formal = schema.inputs[min(position, len(schema.inputs) - 1)]
-    return len(_allowed(operator.name, opset, operator.domain, formal.type_str)) > 1
+    return len(allowed_dtypes(operator.name, opset, operator.domain, formal.type_str)) > 1
 
 
 def dtypes_of(operator: Operator, sample: Sample, opset: int) -> tuple[str, ...]:
     """The dtypes under test of one sample: what the entry and the sample name, less what the schema at this
     opset does not allow (an entry serves all opsets, and types were added over time)."""
-    allowed = _allowed(operator.name, opset, operator.domain, operator.variable)
+    allowed = allowed_dtypes(operator.name, opset, operator.domain, operator.variable)
     wanted = sample.dtypes or operator.dtypes or tuple(d for d in _PLAIN if d in allowed)
     if sample.refuse or not any(allowed):  # a variable may stand for no tensors at all: maps
         return tuple(wanted)
@@ -131,7 +134,7 @@ def _fits(operator: Operator, sample: Sample, opset: int) -> bool:
     schema = schema_of(operator.name, opset, operator.domain)
 
     def allows(formal: Any, dtype: str) -> bool:
-        return dtype in _allowed(operator.name, opset, operator.domain, formal.type_str)
+        return dtype in allowed_dtypes(operator.name, opset, operator.domain, formal.type_str)
 
     chosen = [(p, spec.dtype) for p, spec in enumerate(sample.inputs) if spec is not None and spec.dtype]
     results = [

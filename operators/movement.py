@@ -33,8 +33,10 @@ __all__ = ["COPIED", "NARROW", "OPERATORS", "PAIR", "as_list", "moves", "positiv
 
 COPIED = Exact(signed_zero=True)  # a copy keeps the sign of zero; the payload of a NaN is nobody's business
 PAIR = ("float32", "int64")
-NARROW = ("float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz", "int4", "uint4")
-NARROW += ("float4e2m1", "float8e8m0", "int2", "uint2")
+NARROW = (
+    *("float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz", "int4", "uint4"),
+    *("float4e2m1", "float8e8m0", "int2", "uint2"),
+)
 ONE = ("float32",)
 
 
