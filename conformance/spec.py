@@ -122,6 +122,8 @@ class Operator:
     ``dtypes``: the dtypes under test (None: all numeric and bool ones that the schema allows for the type
     variable of the first input).
     ``variable``: the schema's type variable that the dtype under test stands for (None: the first input's).
+    ``strings``: elements are only moved and compared, with "" for zero: the definition holds for strings too, which
+    go through it as their places in the sorted list of all that are there.
     ``family``: filled in by the catalogue from the module.
     """
 
@@ -132,6 +134,7 @@ class Operator:
     dtypes: tuple[str, ...] | None = None
     variable: str | None = None
     domain: str = ""
+    strings: bool = False
     family: str = ""
 
     def rule_for(self, output: int) -> Rule:

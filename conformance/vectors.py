@@ -160,7 +160,7 @@ def unjudged(vector: Vector) -> str:
     if not all(isinstance(v, np.ndarray) for v in values):
         return "a sequence or an absent optional among its values"
     if not all(is_known(v) for v in values):
-        return "a 2-, 4- or 8-bit type that the suite does not have"
+        return "an element type that the suite does not have"
     if len(vector.model.graph.node) > 1 and any(_is_random(n) for n in vector.model.graph.node):
         return "a function that draws at random: no value to expect, and no one operator to test the draw by"
     return ""
