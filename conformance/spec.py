@@ -32,12 +32,13 @@ class Verdict(str, enum.Enum):
 
 
 class Source(str, enum.Enum):
-    """Where a case comes from."""
+    """Where a case comes from. ``VECTOR``: from outside, one of ONNX's published tests; no tier counts these."""
 
     OPERATOR = "operator"
     MODEL = "model"
     BLOCK = "block"
     END_TO_END = "end-to-end"
+    VECTOR = "vector"
 
     def __str__(self) -> str:
         return self.value
