@@ -21,9 +21,9 @@ from .oracle import asks_evaluator, expect_content, model_goldens, rules_of
 from .plan import Plan, samples_of
 from .rules import EXACT, Rule
 from .scratch import Scratch
-from .spec import Case, Sample, Source
+from .spec import PUBLISHED, Case, Sample, Source
 from .vector_oracle import by_definition, by_publication, inputs_of, only_node, rules_of_vector
-from .vectors import PUBLISHED, similar
+from .vectors import similar
 from .weights import Weights
 
 __all__ = ["Casework", "Ready"]

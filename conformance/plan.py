@@ -21,7 +21,7 @@ from .graphs import TYPE_ATTRIBUTES, domain_opset, dtypes_of, has_choice, lookup
 from .operators import catalogue
 from .rules import Accumulation, Composite, Elementary, Exact, OrderFree, Random, Requantised, Rounded
 from .spec import Case, Operator, Sample, Source, TensorSpec
-from .vectors import Vector, case_of, collect, unjudged
+from .vectors import REASONS, Vector, case_of, collect, unjudged
 
 __all__ = [
     "SUITES",
@@ -109,7 +109,7 @@ class Plan:
     """The cases in the order in which they run, and the models that they come from.
 
     ``vectors``: the published vectors by their cases' ids; ``unjudged``: the names of those that can have no verdict,
-    by the reason.
+    by the reason (a key of `vectors.REASONS`).
     """
 
     selection: Selection
@@ -156,7 +156,7 @@ class Plan:
             "models": [asdict(m) for m in self.models],
             "operators": _operators_json(self.cases),
         }
-        if self.vectors:
+        if self.vectors or self.unjudged:
             data["vectors"] = {
                 "of": f"ONNX {onnx.__version__}",
                 "digest": self.vectors_digest,
@@ -450,7 +450,7 @@ def build_plan(selection: Selection) -> Plan:
         )
         if left:
             hint = f"; no verdict can be given to {', '.join(n for names in left.values() for n in names)}: "
-            hint += ", ".join(left)
+            hint += ", ".join(REASONS[reason] for reason in left)
         raise UsageError(f"the selection leaves no case: loosen --operator, --model or --dtype{hint}")
     return Plan(selection, tuple(cases), tuple(model_plans), {case.id: v for case, v in vectors}, left)
 

@@ -10,7 +10,22 @@ from typing import Any
 from .draws import AUTO, Draw, values
 from .rules import EXACT, Rule
 
-__all__ = ["Case", "Operator", "Sample", "Shape", "Source", "TensorSpec", "Verdict", "const", "tensor"]
+__all__ = [
+    "PUBLISHED",
+    "Case",
+    "Operator",
+    "Sample",
+    "Shape",
+    "Source",
+    "TensorSpec",
+    "Verdict",
+    "const",
+    "tensor",
+]
+
+
+# The tag of one of ONNX's vectors that is held against its published output, as the catalogue does not define it.
+PUBLISHED = "published"
 
 
 class Verdict(str, enum.Enum):

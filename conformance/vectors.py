@@ -22,16 +22,20 @@ from .dtypes import dtype_of, is_known, lookup
 from .files import share_whole
 from .operators import catalogue
 from .rules import Random
-from .spec import Case, Source
+from .spec import PUBLISHED, Case, Source
 
-__all__ = ["FUNCTION", "PUBLISHED", "Vector", "case_of", "collect", "defined", "flat", "similar", "unjudged"]
+__all__ = ["FUNCTION", "REASONS", "Vector", "case_of", "collect", "defined", "flat", "similar", "unjudged"]
 
 # What ONNX's runner allows bfloat16 at least: two of its ulps.
 _BFLOAT16_RTOL = 2.0**-6
+# Why vectors have no verdict.
+REASONS = {
+    "optional": "an absent optional among its outputs, or a nested sequence",
+    "type": "a 2-, 4- or 8-bit type that the suite does not have",
+    "random": "a function that draws at random: no value to expect, and no one operator to test the draw by",
+}
 # The operator of a vector with several nodes.
 FUNCTION = "(function)"
-# The tag of a vector that is held against its published output, as the catalogue does not define all of it.
-PUBLISHED = "published"
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,15 +171,15 @@ def flat(values: Sequence[Any]) -> list[Any]:
 
 
 def unjudged(vector: Vector) -> str:
-    """Why a vector has no verdict, or ""."""
+    """Why a vector has no verdict, by its key in ``REASONS``, or ""."""
     outputs = flat(vector.outputs)
     values = [v for v in (*flat([*vector.feed.values()]), *outputs) if v is not None]
     if any(o is None for o in vector.outputs) or not all(isinstance(v, np.ndarray) for v in values):
-        return "an absent optional among its outputs, or a nested sequence"
+        return "optional"
     if not all(map(is_known, values)):
-        return "a 2-, 4- or 8-bit type that the suite does not have"
+        return "type"
     if len(vector.model.graph.node) > 1 and any(_is_random(n) for n in vector.model.graph.node):
-        return "a function that draws at random: no value to expect, and no one operator to test the draw by"
+        return "random"
     return ""
 
 

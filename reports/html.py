@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = ["SECTIONS", "environment", "render_report", "write_report"]
 
-SECTIONS = ("criteria", "fixes", "operators", "models", "accuracy", "worst", "declined", "evidence", "method")
+SECTIONS = (
+    *("criteria", "fixes", "operators", "models", "accuracy", "worst", "vectors", "declined", "evidence"),
+    "method",
+)
 ROMAN = {1: "I", 2: "II", 3: "III"}
 
 
@@ -106,7 +109,7 @@ def render_report(content: Page, language: Language) -> str:
         .render(
             page=content,
             t=language,
-            anchors=SECTIONS,
+            anchors=[a for a in SECTIONS if a != "vectors" or content.vectors],
             plot={"width": WIDTH, "height": HEIGHT, "ticks": TICKS},
             data=Markup(as_script(columns(content, words))),
             script=script,
