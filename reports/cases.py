@@ -61,7 +61,7 @@ class Reproduce:
         itself, again."""
         start, only = self.run, ["--operator", label(case.domain, case.operator), "--dtype", case.dtype]
         if case.source is Source.VECTOR:
-            start, only = self.vectors, ["--vectors", case.case]
+            start, only = self.vectors, ["--vectors", case.case.removeprefix("vectors/")]
         elif case.source is not Source.OPERATOR:
             only = ["--model", case.model or ""]
         export = ["conformance", "export", self.folder, case.case, "-o", "reproduction"]

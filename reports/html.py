@@ -109,13 +109,20 @@ def render_report(content: Page, language: Language) -> str:
         .render(
             page=content,
             t=language,
-            anchors=[a for a in SECTIONS if a != "vectors" or content.vectors],
+            anchors=_anchors(content),
             plot={"width": WIDTH, "height": HEIGHT, "ticks": TICKS},
             data=Markup(as_script(columns(content, words))),
             script=script,
             script_hash=script_hash,
         )
     )
+
+
+def _anchors(content: Page) -> tuple[str, ...]:
+    """The sections that the page shows."""
+    if content.only_vectors:
+        return SECTIONS[SECTIONS.index("vectors") :]
+    return tuple(anchor for anchor in SECTIONS if anchor != "vectors" or content.vectors)
 
 
 def write_report(folder: Path, language: str = "en", graded: tuple[RunFolder, Certificate] | None = None) -> Path:

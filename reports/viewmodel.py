@@ -204,6 +204,11 @@ class Page:
         return self.suite.get("complete") is True
 
     @property
+    def only_vectors(self) -> bool:
+        """Nothing of the suite itself was planned."""
+        return self.vectors is not None and not self.tally.total
+
+    @property
     def clean_operators(self) -> int:
         return sum(operator.tally.clean for family in self.families for operator in family.operators)
 

@@ -43,7 +43,7 @@
       source === "operator"
         ? ["--operator", data.operators[data.operator[n]], "--dtype", data.dtypes[data.dtype[n]]]
         : source === "vector"
-          ? ["--vectors", data.id[n]]
+          ? ["--vectors", data.id[n].replace(/^vectors\//, "")]
           : ["--model", data.models[data.model[n]]];
     return [
       ["conformance", "export", reproduce.folder, data.id[n], "-o", "reproduction"].map(quote).join(" "),
