@@ -70,7 +70,8 @@ def _again(run: RunFolder, case_id: str) -> tuple[Plan, Case]:
     if case is None or case.digest != planned.digest:
         raise UsageError(
             f"{case_id} of suite {run.suite.get('version')} is another case in this one, {__version__}: "
-            "export it with the version (and, of a vector, the onnx) that made the run"
+            "export it with the version that made the run"
+            + (", and its onnx" if planned.source is Source.VECTOR else "")
         )
     return plan, case
 
