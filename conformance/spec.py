@@ -10,7 +10,22 @@ from typing import Any
 from .draws import AUTO, Draw, values
 from .rules import EXACT, Rule
 
-__all__ = ["Case", "Operator", "Sample", "Shape", "Source", "TensorSpec", "Verdict", "const", "tensor"]
+__all__ = [
+    "PUBLISHED",
+    "Case",
+    "Operator",
+    "Sample",
+    "Shape",
+    "Source",
+    "TensorSpec",
+    "Verdict",
+    "const",
+    "tensor",
+]
+
+
+# The tag of one of ONNX's vectors that is held against its published output, as the catalogue does not define it.
+PUBLISHED = "published"
 
 
 class Verdict(str, enum.Enum):
@@ -32,12 +47,13 @@ class Verdict(str, enum.Enum):
 
 
 class Source(str, enum.Enum):
-    """Where a case comes from."""
+    """Where a case comes from. ``VECTOR``: from outside, one of ONNX's published tests; no tier counts these."""
 
     OPERATOR = "operator"
     MODEL = "model"
     BLOCK = "block"
     END_TO_END = "end-to-end"
+    VECTOR = "vector"
 
     def __str__(self) -> str:
         return self.value
