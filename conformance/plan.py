@@ -376,8 +376,8 @@ def check(selection: Selection) -> None:
         raise UsageError(
             f"opset {selection.opset} is outside 13..{newest}, what the installed onnx and the suite have"
         )
-    names = {name for _, name in catalogue()}
-    _check_names("operator", selection.operators, names)
+    known = [text for domain, name in catalogue() for text in (name, *([f"{domain}.{name}"] if domain else ()))]
+    _check_names("operator", selection.operators, set(known))
     _check_names("model", selection.models, models.names())
     for dtype in selection.dtypes:
         try:
@@ -395,7 +395,7 @@ def build_plan(selection: Selection) -> Plan:
     cases: list[Case] = []
     only_models = bool(selection.models) and not selection.operators
     for operator in catalogue().values():
-        if not only_models and (not selection.operators or operator.name in selection.operators):
+        if not only_models and _named(operator.domain, operator.name, selection):
             cases += _operator_cases(operator, selection)
     model_plans, more = _models(selection)
     cases += more
@@ -432,4 +432,14 @@ def _models(selection: Selection) -> tuple[list[ModelPlan], list[Case]]:
 def _wanted(case: Case, selection: Selection) -> bool:
     if selection.dtypes and case.dtype not in selection.dtypes:
         return False
-    return not selection.operators or (case.source is Source.MODEL and case.operator in selection.operators)
+    if not selection.operators:
+        return True
+    return case.source is Source.MODEL and _named(case.domain, case.operator, selection)
+
+
+def _named(domain: str, name: str, selection: Selection) -> bool:
+    """Whether the selection takes in an operator: by its name, with its domain before it where ONNX's own domain has
+    one of the same name (``Gelu``, ``com.microsoft.Gelu``)."""
+    if not selection.operators or (domain and f"{domain}.{name}" in selection.operators):
+        return True
+    return name in selection.operators and (not domain or ("", name) not in catalogue())
