@@ -305,7 +305,8 @@ def _gathers() -> Iterator[Sample]:
         zeros = (tensor(*blocks[:-1], -(-blocks[-1] // each), draw=draw, constant=True),) if zero else ()
         attributes = {"block_size": block, "bits": bits, **fields.pop("attributes", {})}
         attributes |= {"quantize_axis": along} if along != 1 else {}
-        return Sample(name, (data, at, scales, *zeros), attributes, dtypes=(kind,), **fields)
+        opset = None if kind == "uint8" else 21  # which has the 4-bit types
+        return Sample(name, (data, at, scales, *zeros), attributes, dtypes=(kind,), opset=opset, **fields)
 
     at = tensor(2, 3, draw=integers(0, 6), dtype="int64")
     for kind in ("uint4", "int4", "uint8"):

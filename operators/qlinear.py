@@ -20,6 +20,7 @@ from conformance.spec import Operator, Sample, TensorSpec, tensor
 from . import samples as s
 from .activations import leaky_relu, softmax
 from .assembly import concat
+from .casting import INT4
 from .pooling import average_pool, global_average_pool
 from .quantisation import (
     BYTES,
@@ -499,11 +500,17 @@ def _scales(kind: str, *shape: int) -> TensorSpec:
     return TensorSpec(shape, uniform(step, 2 * step), None, constant=True)
 
 
+def _since(kind: str) -> int | None:
+    """The opset that has the type, where it is not one of the oldest."""
+    return 21 if kind in INT4 else None
+
+
 def _quantisations() -> Iterator[Sample]:
     x = (3, 4, 5)
     for kind in _QUANTISED:
         middle = {"uint8": 128, "uint16": 30000, "uint4": 8}.get(kind, -1)
-        yield Sample(f"to-{kind}", (tensor(*x), _scales(kind), fixed(middle, dtype=kind)), dtypes=("float32",))
+        given = tensor(*x), _scales(kind), fixed(middle, dtype=kind)
+        yield Sample(f"to-{kind}", given, dtypes=("float32",), opset=_since(kind))
     yield Sample("float16", (tensor(*x), _scales("uint8"), fixed(128, dtype="uint8")), dtypes=("float16",))
     yield Sample("no-zero-point", (tensor(*x), _scales("uint8")), dtypes=s.FEW)
     for axis in (0, 1, -1):
@@ -524,7 +531,8 @@ def _dequantisations() -> Iterator[Sample]:
     for kind in (*_QUANTISED, "int32"):
         draw = {"int4": integers(-8, 7), "uint4": integers(0, 15)}.get(kind, FULL)
         zero = (zeros(dtype=kind),) if kind != "int32" else ()
-        yield Sample(f"from-{kind}", (tensor(*x, draw=draw), scales(), *zero), dtypes=(kind,))
+        given = tensor(*x, draw=draw), scales(), *zero
+        yield Sample(f"from-{kind}", given, dtypes=(kind,), opset=_since(kind))
     yield Sample("no-zero-point", (_data(*x), scales()), dtypes=BYTES)
     yield Sample("float16", (_data(*x), scales(dtype="float16"), _zero()), dtypes=ONE)
     for axis in (0, 1, -1):

@@ -128,7 +128,7 @@ def multi_head_attention(
             k, v = (t if t.dim() == 4 else _split(t, num_heads) for t in (key, value))
     if bias is not None:
         sizes = [num_heads * t.shape[-1] for t in (q, k, v)]
-        parts = zip((q, k, v), bias.split(sizes), strict=True)
+        parts = zip((q, k, v), torch.split(bias, sizes), strict=True)
         q, k, v = (t + torch.unflatten(b, 0, (num_heads, 1, -1)) for t, b in parts)
     k, v = _cached(past_key, k), _cached(past_value, v)
     keys = k.shape[2]
@@ -185,7 +185,7 @@ def _self_attention(
     unidirectional: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     third = projected.shape[-1] // 3
-    q, k, v = (_split(t, heads) for t in projected.split(list(sizes or [third] * 3), -1))
+    q, k, v = (_split(t, heads) for t in torch.split(projected, list(sizes or [third] * 3), -1))
     k, v = (_cached(None if past is None else past[i], t) for i, t in enumerate((k, v)))
     y, _ = _attend(
         q,
@@ -304,7 +304,7 @@ def group_query_attention(
     """
     if key is None or value is None:
         size = query.shape[-1] // (num_heads + 2 * kv_num_heads)
-        query, key, value = query.split([num_heads * size, kv_num_heads * size, kv_num_heads * size], -1)
+        query, key, value = torch.split(query, [num_heads * size, kv_num_heads * size, kv_num_heads * size], -1)
     q, k, v = _split(query, num_heads), _split(key, kv_num_heads), _split(value, kv_num_heads)
     batch, _, new, size = q.shape
     held = 0 if past_key is None else past_key.shape[2]
@@ -497,7 +497,7 @@ def _rotary_samples() -> Iterator[Sample]:
     first = tensor(1, dtype="int64", draw=values(7))
     yield sample("first-position", (flat, first, *caches))
     partial_caches = _caches(30, 2)
-    part = {"num_heads": 3, "rotary_embedding_dim": 4}
+    part: dict[str, Any] = {"num_heads": 3, "rotary_embedding_dim": 4}
     yield sample("partial", (flat, ids(2, 4), *partial_caches), **part)
     yield sample("partial-interleaved", (flat, ids(2, 4), *partial_caches), ONE, interleaved=1, **part)
     yield sample("one-position", (tensor(1, 1, 24), ids(1, 1), *caches), ONE)
