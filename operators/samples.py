@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from allpairspy import AllPairs
 
 from conformance.draws import AUTO, Draw, integers, values
 from conformance.dtypes import FLOATS, lookup
@@ -34,6 +35,7 @@ __all__ = [
     "fits",
     "literal",
     "only",
+    "pairwise",
     "reduction",
     "refusals",
     "tagged",
@@ -83,6 +85,60 @@ def only(
         if refusals or not sample.refuse:
             own = {**(attributes or {}), **sample.attributes}
             yield replace(sample, name=prefix + sample.name, attributes=own, **fields)
+
+
+def pairwise(
+    base: Sample,
+    attributes: Mapping[str, Sequence[Any]],
+    *,
+    variations: Mapping[str, Sequence[Any]] | None = None,
+    inputs: Callable[[Mapping[str, Any]], Sequence[TensorSpec | None]] | None = None,
+    valid: Callable[[Mapping[str, Any]], bool] | None = None,
+) -> Iterator[Sample]:
+    """Samples that have every value of each parameter together with every value of each other one, in few cases.
+
+    Most defects that need more than one attribute need two of them (Kuhn, Wallace and Gallo, Software Fault
+    Interactions and Implications for Software Testing, IEEE TSE 30(6), 2004: table 1 has 70 to 97 %).
+
+    ``attributes``: the values of each attribute, None where it is left out; they are added to ``base``'s own.
+    ``variations``: further parameters, which are no attributes: a rank, an optional input, two outputs.
+    ``inputs``: the inputs of a combination, by parameter (default: those of ``base``).
+    ``valid``: whether a combination is one that ONNX allows and defines.
+
+    The names say what differs from the plain operator, so that a name means the same when values are added; the
+    order is always the same. The samples run in ``base``'s dtypes, float32 where it has none.
+    """
+    parameters = {**attributes, **(variations or {})}
+
+    def chosen(places: Sequence[int]) -> dict[str, Any]:
+        return {name: items[i] for (name, items), i in zip(parameters.items(), places, strict=True)}
+
+    def allowed(places: Sequence[int]) -> bool:
+        return valid is None or len(places) < len(parameters) or valid(chosen(places))
+
+    for places in AllPairs([list(range(len(items))) for items in parameters.values()], filter_func=allowed):
+        row = chosen(places)
+        own = {name: row[name] for name in attributes if row[name] is not None}
+        yield replace(
+            base,
+            name="-".join([base.name, *filter(None, (_label(name, value) for name, value in row.items()))]),
+            inputs=tuple(inputs(row)) if inputs else base.inputs,
+            attributes={**base.attributes, **own},
+            dtypes=base.dtypes or FEW[:1],
+        )
+
+
+def _label(name: str, value: Any) -> str:
+    """A parameter's part of a name: nothing where it is left out, a yes as its name, a word as it is."""
+    if value is None or value is False:
+        return ""
+    if isinstance(value, str):
+        return value.lower().replace("_", "-")
+    parameter = name.lower().replace("_", "-")
+    if value is True or (value == 1 and isinstance(value, int)):
+        return parameter
+    items = "x".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    return f"{parameter}-{items}".lower()
 
 
 def _resized(
