@@ -191,8 +191,8 @@ def samples_of(operator: Operator) -> tuple[Sample, ...]:
     """The samples of an entry, in order. Raises ``ValueError`` where two share a name.
 
     The first sample that is fed anything gets a second draw of its inputs: a backend that gives for it what it gave
-    before, because the shapes are the same, is found out. The first one of all comes once more at the end, with its
-    defaults written out: what an attribute means must not depend on whether it stands in the model.
+    before, because the shapes are the same, is found out. The one that leaves most attributes out comes once more at
+    the end, with their defaults written out: what an attribute means must not depend on whether it stands in the model.
     """
     samples = list(operator.samples())
     samples += _written_out(operator, samples)
@@ -209,12 +209,17 @@ def samples_of(operator: Operator) -> tuple[Sample, ...]:
 
 def _written_out(operator: Operator, samples: Sequence[Sample]) -> list[Sample]:
     newest = domain_opset(operator.domain, onnx.defs.onnx_opset_version())
-    first = next((s for s in samples if s.model is None and not s.refuse), None)
-    if first is None or not set(defaults_of(operator, first.opset or newest)) - set(first.attributes):
+
+    def left_out(sample: Sample) -> int:
+        return len(set(defaults_of(operator, sample.opset or newest)) - set(sample.attributes))
+
+    plain = [s for s in samples if s.model is None and not s.refuse]
+    most = max(plain, key=left_out, default=None)
+    if most is None or not left_out(most):
         return []
-    dtypes = dtypes_of(operator, first, first.opset or newest)
+    dtypes = dtypes_of(operator, most, most.opset or newest)
     one = "float32" if "float32" in dtypes else dtypes[0]
-    return [replace(first, name="defaults-written-out", dtypes=(one,), written_out=True)]
+    return [replace(most, name="defaults-written-out", dtypes=(one,), written_out=True)]
 
 
 def _shapes(inputs: Sequence[TensorSpec | None]) -> list[tuple[int, ...] | None]:

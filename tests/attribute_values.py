@@ -125,7 +125,7 @@ LISTED: Mapping[str, Mapping[str, tuple[Any, ...]]] = {
     },
     **{
         f"TreeEnsemble{kind}": {
-            "nodes_modes": tuple(f"BRANCH_{m}" for m in ("LEQ", "LT", "GTE", "GT", "EQ", "NEQ")) + ("LEAF",)
+            "nodes_modes": (*(f"BRANCH_{m}" for m in ("LEQ", "LT", "GTE", "GT", "EQ", "NEQ")), "LEAF")
         }
         for kind in ("Classifier", "Regressor")
     },
