@@ -21,6 +21,7 @@ __all__ = [
     "Node",
     "attributes_of",
     "build",
+    "defaults_of",
     "domain_opset",
     "dtypes_of",
     "has_choice",
@@ -318,7 +319,8 @@ def lookup_name(elem_type: int) -> str:
 
 
 @functools.cache
-def _defaults(operator: str, opset: int, domain: str) -> Mapping[str, Any]:
+def defaults_of(operator: str, opset: int, domain: str) -> Mapping[str, Any]:
+    """The defaults of an operator's attributes, of those that have one; none for an operator without a schema."""
     schema = schema_of(operator, opset, domain)
     if schema is None:
         return {}
@@ -342,7 +344,7 @@ def _plain(value: Any) -> Any:
 def attributes_of(node: onnx.NodeProto, opset: int) -> dict[str, Any]:
     """A node's attributes as Python values, the schema's defaults filled in."""
     own = {a.name: _plain(helper.get_attribute_value(a)) for a in node.attribute}
-    return {**_defaults(node.op_type, opset, node.domain), **own}
+    return {**defaults_of(node.op_type, opset, node.domain), **own}
 
 
 def nodes_of(model: onnx.ModelProto) -> list[Node]:
