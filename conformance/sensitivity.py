@@ -21,12 +21,12 @@ from .casework import Casework
 from .errors import UsageError
 from .operators import FAMILIES, catalogue
 from .plan import Plan, Selection, build_plan
-from .planted import Defect, NotApplicable, Outputs, Subject, Variant, defects, equal, variants
+from .planted import Defect, NotApplicable, Outputs, Subject, defects, equal, variants
 from .pool import Outcome
 from .run import verdict_of
 from .spec import Case, Source, Verdict
 
-__all__ = ["FIGURES", "Answer", "Failure", "Sensitivity", "measure", "published"]
+__all__ = ["FIGURES", "Answer", "Failure", "Sensitivity", "judged", "measure", "published"]
 
 FIGURES = Path(__file__).with_name("sensitivity.json")
 
@@ -98,16 +98,25 @@ class _Found:
     verdicts: dict[tuple[str, str], int]
 
 
+def judged(subject: Subject, outputs: Outputs, *, flush_to_zero: bool = False) -> str:
+    """The suite's own word on outputs: "" for a pass, else the verdict and its message."""
+    outcome = Outcome(subject.case.id, "ok", outputs=outputs, repeat="identical", runs=2)
+    judgement = verdict_of(subject.ready, outcome, flush_to_zero=flush_to_zero)
+    return "" if judgement.verdict is Verdict.PASS else f"{judgement.verdict}: {judgement.message}"
+
+
 def measure(
     families: Sequence[str],
     dtypes: Sequence[str],
     cache: Path,
     jobs: int = 1,
     progress: Callable[[str], None] = lambda operator: None,
+    compare: Callable[..., str] = judged,
 ) -> Sensitivity:
     """Run all defects and variants of the families (empty: all) in the dtypes (empty: all) through the standard suite.
 
-    Raises ``UsageError`` for unknown names.
+    ``compare``: stands in for the judge, as another suite's way of comparing would. Raises ``UsageError`` for unknown
+    names.
     """
     unknown = [family for family in families if family not in FAMILIES]
     if unknown:
@@ -121,7 +130,7 @@ def measure(
     answers: list[Answer] = []
     failures: list[Failure] = []
     verdicts: dict[tuple[str, str], int] = {}
-    with ProcessPoolExecutor(jobs, get_context("fork"), _begin, (plan, cache)) as pool:
+    with ProcessPoolExecutor(jobs, get_context("fork"), _begin, (plan, cache, compare)) as pool:
         for key, found in zip(keys, pool.map(_operator, keys), strict=True):
             answers += found.answers
             failures += found.failures
@@ -140,11 +149,11 @@ def _cases(plan: Plan, key: tuple[str, str]) -> Iterator[Case]:
 _SHARED: dict[str, Any] = {}
 
 
-def _begin(plan: Plan, cache: Path) -> None:
+def _begin(plan: Plan, cache: Path, compare: Callable[..., str] = judged) -> None:
     import torch
 
     torch.set_num_threads(1)
-    _SHARED.update(plan=plan, cache=cache)
+    _SHARED.update(plan=plan, cache=cache, compare=compare)
 
 
 def _operator(key: tuple[str, str]) -> _Found:
@@ -191,7 +200,7 @@ def _look(defect: Defect, subjects: Iterable[Subject]) -> tuple[str, bool] | Non
         if equal(outputs, subject.good):
             continue
         shown = True
-        if _verdict(subject, outputs).verdict is not Verdict.PASS:
+        if _SHARED["compare"](subject, outputs):
             return subject.case.id, True
     if not shown and defect.silent is not None:
         applied = any(_possible(defect.silent, subject) for subject in subjects)
@@ -216,13 +225,7 @@ def _vary(subjects: Iterable[Subject]) -> tuple[list[Failure], dict[tuple[str, s
                 continue
             place = (subject.case.family, subject.dtype)
             verdicts[place] = verdicts.get(place, 0) + 1
-            judgement = _verdict(subject, outputs, variant)
-            if judgement.verdict is not Verdict.PASS:
-                message = f"{judgement.verdict}: {judgement.message}"
+            message = _SHARED["compare"](subject, outputs, flush_to_zero=variant.flush_to_zero)
+            if message:
                 failures.append(Failure(subject.case.id, *place, variant.name, message))
     return failures, verdicts
-
-
-def _verdict(subject: Subject, outputs: Outputs, variant: Variant | None = None) -> Any:
-    outcome = Outcome(subject.case.id, "ok", outputs=outputs, repeat="identical", runs=2)
-    return verdict_of(subject.ready, outcome, flush_to_zero=variant is not None and variant.flush_to_zero)
