@@ -147,6 +147,10 @@ def _other_type(array: np.ndarray) -> np.ndarray | None:
     return None if other is None else array.astype(DTYPES[other].numpy)
 
 
+def _constant(array: np.ndarray) -> np.ndarray | None:
+    return np.resize(array.reshape(-1)[:1], array.shape) if array.size > 1 else None
+
+
 def _index_of_16_bits(array: np.ndarray) -> np.ndarray | None:
     if array.size <= 1 << 16:
         return None
@@ -332,8 +336,16 @@ def defects(operator: Operator) -> list[Defect]:
     rules = operator.rule if isinstance(operator.rule, tuple) else (operator.rule,)
     if all(isinstance(r, Random) for r in rules):
         # Of random numbers a test sees whole distributions: one element may be anything.
-        kinds = {"other-type": _other_type, "transposed": None}
-        return [Defect(name, each(change)) for name, change in kinds.items() if change is not None]
+        kinds = {
+            "other-type": _other_type,
+            "constant": _constant,
+            "period-of-16": lambda a: np.resize(a.reshape(-1)[:16], a.shape) if a.size > 16 else None,
+            "half-repeated": lambda a: np.resize(a.reshape(-1)[: a.size // 2], a.shape) if a.size > 1 else None,
+            "sorted": lambda a: np.sort(a.reshape(-1)).reshape(a.shape) if a.size > 1 else None,
+            "scaled-1.25": _floats(_scaled(0.25)),
+            "shifted-by-a-quarter": _floats(lambda a, kind: (a.astype(np.float64) + 0.25).astype(a.dtype)),
+        }
+        return [Defect(name, each(change), silent=never) for name, change in kinds.items()]
     found = [
         Defect("tail-unwritten", each(_tail), silent=never),
         Defect("tail-stale", each(_stale_tail), silent=never),
