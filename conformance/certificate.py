@@ -129,7 +129,10 @@ class Blocker:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Counts that add up to the plan, and both coverages (exact shares of trusted operators), at ``tier``."""
+    """Counts that add up to the plan, and both coverages (exact shares of trusted operators), at ``tier``.
+
+    ``vectors``: the verdicts on ONNX's published vectors, which are in no other figure here.
+    """
 
     verdicts: Mapping[Source, Mapping[Verdict, int]]
     tier: int
@@ -139,6 +142,7 @@ class Summary:
     operators: int
     models_whole: int
     models: int
+    vectors: Mapping[Verdict, int] = field(default_factory=dict)
 
     @property
     def planned(self) -> int:
@@ -153,6 +157,7 @@ class Summary:
         return self.count(Verdict.PASS)
 
     def as_json(self) -> dict[str, Any]:
+        vectors = {"vectors": {str(v): count for v, count in self.vectors.items()}} if self.vectors else {}
         return {
             "planned": self.planned,
             "passed": self.passed,
@@ -167,6 +172,7 @@ class Summary:
             "operators": self.operators,
             "models_whole": self.models_whole,
             "models": self.models,
+            **vectors,
         }
 
 

@@ -60,11 +60,18 @@ def _selection(function: Callable[..., None]) -> Callable[..., None]:
     options = (
         click.option(
             "--suite",
-            type=click.Choice(["smoke", "standard", "full"]),
+            type=click.Choice(["smoke", "standard", "full", "vectors"]),
             default="standard",
             show_default=True,
             help="smoke: two samples of every operator, and no certificate. full: twenty runs of every case, which "
-            "Tier 3 asks for.",
+            "Tier 3 asks for. vectors: ONNX's published node tests alone, and no certificate.",
+        ),
+        click.option(
+            "--vectors",
+            default="",
+            metavar="NAME",
+            help="ONNX's published node tests as well, which no tier counts: 'onnx' for all, or a name or pattern of "
+            "them ('test_conv*').",
         ),
         click.option(
             "--operator", "operators", multiple=True, metavar="NAME", help="Only this operator. Repeatable."
@@ -99,6 +106,7 @@ def run(
     backend: str,
     output: Path | None,
     suite: str,
+    vectors: str,
     operators: tuple[str, ...],
     models: tuple[str, ...],
     dtypes: tuple[str, ...],
@@ -132,7 +140,7 @@ def run(
         raise UsageError(f"no such folder of published goldens: {goldens}")
     if waivers is not None:
         _check_waivers(waivers)
-    plan = _plan(Selection(suite, opset, seed, operators, models, dtypes))
+    plan = _plan(Selection(suite, opset, seed, operators, models, dtypes, vectors))
     folder = output or _numbered(Path("runs") / (Path(backend.partition(":")[0]).stem or "backend"), resume)
     settings = Options(
         jobs=jobs,
@@ -142,8 +150,9 @@ def run(
         published_only=goldens is not None,
         command=("conformance", *sys.argv[1:]),
     )
+    of_onnx = f" ({len(plan.vectors)} of them ONNX's vectors)" if plan.vectors else ""
     click.echo(
-        f"{len(plan.cases)} cases, {len(plan.models)} models, suite {suite} {__version__} at opset {opset} → {folder}"
+        f"{len(plan.cases)} cases{of_onnx}, {len(plan.models)} models, suite {suite} {__version__} at opset {opset} → {folder}"
     )
     with _progress() as show:
         tally = execute(plan, launch, backend, folder, settings, waivers, show)
@@ -217,6 +226,7 @@ def export(folder: Path, case: str, output: Path) -> None:
 def list_(
     what: str,
     suite: str,
+    vectors: str,
     operators: tuple[str, ...],
     models: tuple[str, ...],
     dtypes: tuple[str, ...],
@@ -241,7 +251,7 @@ def list_(
         return
     from .plan import Selection
 
-    plan = _plan(Selection(suite, opset, seed, operators, models, dtypes))
+    plan = _plan(Selection(suite, opset, seed, operators, models, dtypes, vectors))
     if what == "cases":
         for case in plan.cases:
             click.echo(case.id)
@@ -250,8 +260,12 @@ def list_(
 
 
 def _list_operators(plan: Plan, group: str | None) -> None:
+    from .spec import Source
+
     counts: dict[tuple[str, str], int] = {}
     for case in plan.cases:
+        if case.source is Source.VECTOR:
+            continue
         counts[case.domain, case.operator] = counts.get((case.domain, case.operator), 0) + 1
     rows = []
     for row in plan.as_json()["operators"]:

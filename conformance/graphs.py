@@ -12,13 +12,14 @@ import onnx
 from onnx import TensorProto, helper
 
 from .draws import draw
-from .dtypes import BOOL, FLOATS, INTEGERS, dtype_of, from_onnx, lookup
+from .dtypes import BOOL, BORROWED, FLOATS, INTEGERS, dtype_of, from_onnx, lookup
 from .spec import Operator, Sample, Shape, TensorSpec
 
 __all__ = [
     "TYPE_ATTRIBUTES",
     "Content",
     "Node",
+    "allowed_dtypes",
     "attributes_of",
     "build",
     "defaults_of",
@@ -87,37 +88,62 @@ def _type_name(text: str) -> str:
     return _TYPE_NAMES.get(inner, inner)
 
 
+def _element_name(text: str) -> str:
+    """The dtype of the tensors in ``tensor(…)``, ``seq(tensor(…))`` and the like; "" where there are none."""
+    return _type_name(text[text.index("tensor(") :].rstrip(")") + ")") if "tensor(" in text else ""
+
+
 # Attributes that name an element type.
 TYPE_ATTRIBUTES = frozenset({"to", "dtype", "output_dtype", "output_datatype"})
 
 
 @functools.cache
-def _allowed(operator: str, opset: int, domain: str, variable: str | None) -> tuple[str, ...]:
+def allowed_dtypes(operator: str, opset: int, domain: str, variable: str | None) -> tuple[str, ...]:
+    """The dtypes that a type variable of a schema may stand for, "" for what has no tensors. ``variable`` None: the
+    first input's, or the first output's where there is no input."""
     schema = schema_of(operator, opset, domain)
     if variable is None:
         formal = schema.inputs[0] if schema.inputs else schema.outputs[0]
         variable = formal.type_str
     for constraint in schema.type_constraints:
         if constraint.type_param_str == variable:
-            return tuple(_type_name(t) for t in constraint.allowed_type_strs)
-    return (_type_name(variable),)
+            return tuple(_element_name(t) for t in constraint.allowed_type_strs)
+    return (_element_name(variable),)
 
 
 def has_choice(operator: Operator, position: int, opset: int) -> bool:
     """Whether the schema allows more than one dtype for the input at this position."""
     schema = schema_of(operator.name, opset, operator.domain)
     formal = schema.inputs[min(position, len(schema.inputs) - 1)]
-    return len(_allowed(operator.name, opset, operator.domain, formal.type_str)) > 1
+    return len(allowed_dtypes(operator.name, opset, operator.domain, formal.type_str)) > 1
 
 
 def dtypes_of(operator: Operator, sample: Sample, opset: int) -> tuple[str, ...]:
     """The dtypes under test of one sample: what the entry and the sample name, less what the schema at this
     opset does not allow (an entry serves all opsets, and types were added over time)."""
-    allowed = _allowed(operator.name, opset, operator.domain, operator.variable)
+    allowed = allowed_dtypes(operator.name, opset, operator.domain, operator.variable)
     wanted = sample.dtypes or operator.dtypes or tuple(d for d in _PLAIN if d in allowed)
-    if sample.refuse or sample.model is not None:
+    if sample.refuse or not any(allowed):  # a variable may stand for no tensors at all: maps
         return tuple(wanted)
+    if sample.model is None and not _fits(operator, sample, opset):
+        return ()
     return tuple(d for d in wanted if d in allowed)
+
+
+def _fits(operator: Operator, sample: Sample, opset: int) -> bool:
+    """Whether the schema at this opset has the dtypes that a sample itself chooses."""
+    schema = schema_of(operator.name, opset, operator.domain)
+
+    def allows(formal: Any, dtype: str) -> bool:
+        return dtype in allowed_dtypes(operator.name, opset, operator.domain, formal.type_str)
+
+    chosen = [(p, spec.dtype) for p, spec in enumerate(sample.inputs) if spec is not None and spec.dtype]
+    results = [
+        lookup_name(v) for n, v in sample.attributes.items() if n in TYPE_ATTRIBUTES and isinstance(v, int) and v
+    ]
+    return all(allows(schema.inputs[min(p, len(schema.inputs) - 1)], dtype) for p, dtype in chosen) and all(
+        allows(schema.outputs[0], dtype) for dtype in results
+    )
 
 
 def to_tensor_proto(array: np.ndarray, name: str, into: TensorProto | None = None) -> TensorProto:
@@ -127,7 +153,7 @@ def to_tensor_proto(array: np.ndarray, name: str, into: TensorProto | None = Non
     """
     dtype = lookup(dtype_of(array))
     proto = TensorProto() if into is None else into
-    if dtype.name in ("int4", "uint4"):
+    if dtype.name in BORROWED and dtype.name != "float8e8m0":  # several elements to a byte, or bits across bytes
         proto.CopyFrom(onnx.numpy_helper.from_array(array, name))
         return proto
     proto.name, proto.data_type = name, dtype.onnx

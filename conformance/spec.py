@@ -10,7 +10,22 @@ from typing import Any
 from .draws import AUTO, Draw, values
 from .rules import EXACT, Rule
 
-__all__ = ["Case", "Operator", "Sample", "Shape", "Source", "TensorSpec", "Verdict", "const", "tensor"]
+__all__ = [
+    "PUBLISHED",
+    "Case",
+    "Operator",
+    "Sample",
+    "Shape",
+    "Source",
+    "TensorSpec",
+    "Verdict",
+    "const",
+    "tensor",
+]
+
+
+# The tag of one of ONNX's vectors that is held against its published output, as the catalogue does not define it.
+PUBLISHED = "published"
 
 
 class Verdict(str, enum.Enum):
@@ -32,12 +47,13 @@ class Verdict(str, enum.Enum):
 
 
 class Source(str, enum.Enum):
-    """Where a case comes from."""
+    """Where a case comes from. ``VECTOR``: from outside, one of ONNX's published tests; no tier counts these."""
 
     OPERATOR = "operator"
     MODEL = "model"
     BLOCK = "block"
     END_TO_END = "end-to-end"
+    VECTOR = "vector"
 
     def __str__(self) -> str:
         return self.value
@@ -122,6 +138,8 @@ class Operator:
     ``dtypes``: the dtypes under test (None: all numeric and bool ones that the schema allows for the type
     variable of the first input).
     ``variable``: the schema's type variable that the dtype under test stands for (None: the first input's).
+    ``strings``: elements are only moved and compared, with "" for zero: the definition holds for strings too, which
+    go through it as their places in the sorted list of all that are there.
     ``family``: filled in by the catalogue from the module.
     """
 
@@ -132,6 +150,7 @@ class Operator:
     dtypes: tuple[str, ...] | None = None
     variable: str | None = None
     domain: str = ""
+    strings: bool = False
     family: str = ""
 
     def rule_for(self, output: int) -> Rule:

@@ -167,6 +167,8 @@ def _attention_samples() -> Iterator[Sample]:
     yield sample("causal-flat-grouped", flat(length=5, keys=5, q=6, kv=2), is_causal=1, **grouped)
     additive = tensor(4, 6)
     yield sample("additive-mask", (*heads(), additive), ALL)
+    # Heads of 16, whose scale and its root are powers of two: the function body's float32 holds them as well.
+    yield sample("float64", (*heads(size=16), additive), ("float64",))
     yield sample("additive-mask-heads", (*heads(), tensor(3, 4, 6)))
     yield sample("additive-mask-batch", (*heads(), tensor(2, 1, 4, 6)))
     yield sample("additive-mask-full", (*heads(), tensor(2, 3, 4, 6)))

@@ -8,12 +8,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from conformance.draws import choice, full, integers, uniform
+from conformance.dtypes import BOOL, INTEGERS
 from conformance.lazy import F, torch
 from conformance.rules import Accumulation, Composite
 from conformance.spec import Operator, Sample, TensorSpec, const, tensor
 
 from .geometry import Frame, frame, pad, spread, wide
-from .samples import DYNAMIC, EMPTY, FEW, INF, LARGE, NAN, SPECIAL, refusals
+from .samples import DYNAMIC, EMPTY, FEW, INF, LARGE, NAN, SPECIAL, UNUSUAL, refusals
 
 __all__ = ["OPERATORS"]
 
@@ -389,7 +390,9 @@ def _col2im_samples() -> Iterator[Sample]:
         x = tensor(*shape, draw=draw) if draw else tensor(*shape)
         return Sample(name, (x, const(image), const(block)), fields, **kept)
 
-    yield sample("no-overlap", (1, 5, 5), [5, 5], [1, 5], dtypes=(*ALL, "int32", "int64", "uint8"))
+    # Where blocks overlap, Booleans and strings would have to be added.
+    every = (*ALL, *INTEGERS, *BOOL, *UNUSUAL)
+    yield sample("no-overlap", (1, 5, 5), [5, 5], [1, 5], dtypes=every)
     yield sample("overlap", (2, 12, 12), [4, 5], [2, 2])
     yield sample("pads", (1, 8, 30), [4, 5], [2, 2], pads=[1, 0, 1, 2], dtypes=(*ALL, "int64"))
     yield sample("strides", (1, 9, 4), [5, 5], [3, 3], strides=[2, 2])
@@ -416,5 +419,5 @@ OPERATORS = (
     Operator("Conv", conv, Accumulation(), _conv_samples),
     Operator("ConvTranspose", conv_transpose, Accumulation(), _conv_transpose_samples),
     Operator("DeformConv", deform_conv, Composite(), _deform_conv_samples),
-    Operator("Col2Im", col2im, Accumulation(), _col2im_samples),
+    Operator("Col2Im", col2im, Accumulation(), _col2im_samples, strings=True),
 )

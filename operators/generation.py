@@ -15,7 +15,7 @@ from conformance.rules import EXACT, Composite
 from conformance.spec import Operator, Sample, const, tensor
 
 from .movement import COPIED, NARROW, PAIR, as_list, moves
-from .samples import DYNAMIC, EMPTY, INF, LARGE, NAN, SCALAR, SPECIAL, literal, refusals, tagged
+from .samples import DYNAMIC, EMPTY, INF, LARGE, NAN, SCALAR, SPECIAL, UNUSUAL, literal, refusals, tagged
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,10 +27,13 @@ _PLAIN = (*FLOATS, *INTEGERS, *BOOL)
 
 
 def value_of(items: Any, dtype: str) -> Any:
-    """An ``onnx.TensorProto`` of these numbers, for an attribute."""
+    """An ``onnx.TensorProto`` of these values, for an attribute."""
     import onnx
 
-    return onnx.numpy_helper.from_array(np.asarray(items, dtype=np.float64).astype(lookup(dtype).numpy), "value")
+    array = np.asarray(items)
+    if array.dtype.kind not in "USc":
+        array = array.astype(np.float64)  # int4 and its kin are not made of int64
+    return onnx.numpy_helper.from_array(array.astype(lookup(dtype).numpy), "value")
 
 
 def constant(
@@ -96,7 +99,14 @@ def constants() -> Iterator[Sample]:
         return tagged(name, attributes=attributes, dtypes=(dtype,), **fields)
 
     for dtype in (*_PLAIN, *NARROW):
-        yield given(f"tensor-{dtype}", {"value": value_of([[1, 0, 3], [0, 2, 1]], dtype)}, dtype)
+        # float8e8m0 has neither 0 nor 3.
+        items = [[1, 0, 3], [0, 2, 1]] if dtype != "float8e8m0" else [[1, 0.5, 4], [0.5, 2, 1]]
+        yield given(f"tensor-{dtype}", {"value": value_of(items, dtype)}, dtype)
+    for dtype in ("complex64", "complex128"):
+        yield given(f"tensor-{dtype}", {"value": value_of([[1, 0.5j], [0, -2 + 1j]], dtype)}, dtype)
+    yield given("tensor-string", {"value": value_of([["a", ""], ["Γ δ", "d"]], "string")}, "string")
+    yield given("string", {"value_string": "a word"}, "string")
+    yield given("strings", {"value_strings": ["a", "", "Γ δ"]}, "string")
     yield given("scalar", {"value": value_of(2.5, "float32")}, "float32", tags=SCALAR)
     yield given("empty", {"value": value_of(np.zeros((0, 3)), "float32")}, "float32", tags=EMPTY)
     yield given("special", {"value": value_of([NAN, INF, -INF, 0.0, -0.0], "float32")}, "float32", tags=SPECIAL)
@@ -203,6 +213,7 @@ def shapes() -> Iterator[Sample]:
         )
     )
     yield tagged("narrow-types", tensor(3, 5), dtypes=NARROW)
+    yield tagged("unusual-types", tensor(3, 5), dtypes=UNUSUAL)
     again = ((tensor(1, 5, 4),), (tensor(7, 0, 9),))
     yield tagged("dynamic", tensor(2, 3, 4), dtypes=PAIR, again=again, tags=DYNAMIC)
     yield tagged("opset-11", tensor(2, 3), dtypes=PAIR, opset=11)
@@ -213,6 +224,7 @@ def sizes() -> Iterator[Sample]:
     cases = (("cube", (2, 3, 4)), ("scalar", ()), ("rank-6", (2, 1, 3, 2, 1, 5)), ("empty", (2, 0, 3)))
     yield from moves((name, x, (), {}) for name, x in cases)
     yield tagged("narrow-types", tensor(3, 5), dtypes=NARROW)
+    yield tagged("unusual-types", tensor(3, 5), dtypes=UNUSUAL)
     again = ((tensor(1, 5, 4),), (tensor(7, 0, 9),))
     yield tagged("dynamic", tensor(2, 3, 4), dtypes=PAIR, again=again, tags=DYNAMIC)
     yield tagged("opset-11", tensor(2, 3), dtypes=PAIR, opset=11)
@@ -243,6 +255,9 @@ def trilus() -> Iterator[Sample]:
     unusual = tensor(5, 7, draw=choice(NAN, INF, -INF, -0.0, 1.0))
     yield tagged("special", unusual, dtypes=FLOATS, tags=SPECIAL)
     yield tagged("special-lower", unusual, attributes=lower, dtypes=FLOATS, tags=SPECIAL)
+    yield tagged("complex", tensor(3, 4), attributes=lower, dtypes=("complex64", "complex128"))
+    # What a string of zero is, the standard does not say: nothing is cut off.
+    yield tagged("string", tensor(3, 4), *diagonal(-2), dtypes=("string",))
     yield tagged("large", tensor(513, 511), attributes=lower, dtypes=ONE, tags=LARGE)
     yield tagged("dynamic", tensor(2, 3), dtypes=PAIR, again=((tensor(4, 4),), (tensor(1, 7),)), tags=DYNAMIC)
     yield tagged("vector", tensor(5), dtypes=ONE, refuse="rank 1")
@@ -253,7 +268,7 @@ OPERATORS = (
     Operator("ConstantOfShape", constant_of_shape, COPIED, constants_of_shape, variable="T2"),
     Operator("EyeLike", eye_like, EXACT, eyes),
     Operator("Range", range_, Composite(drift=added_up), ranges),
-    Operator("Shape", shape, EXACT, shapes),
-    Operator("Size", lambda data: torch.tensor(data.numel(), dtype=torch.int64), EXACT, sizes),
-    Operator("Trilu", trilu, EXACT, trilus),
+    Operator("Shape", shape, EXACT, shapes, strings=True),
+    Operator("Size", lambda data: torch.tensor(data.numel(), dtype=torch.int64), EXACT, sizes, strings=True),
+    Operator("Trilu", trilu, EXACT, trilus, strings=True),
 )

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from conformance.draws import choice, integers
-from conformance.dtypes import FLOATS, INTEGERS
+from conformance.dtypes import BOOL, FLOATS, INTEGERS
 from conformance.lazy import torch
 from conformance.rules import Accumulation
 from conformance.spec import Operator, Sample, TensorSpec, tensor
 
-from .movement import COPIED, PAIR, moves, positive, special_moves
-from .samples import DYNAMIC, EMPTY, LARGE, literal, refusals, tagged
+from .movement import COPIED, NARROW, PAIR, moves, positive, special_moves
+from .samples import DYNAMIC, EMPTY, LARGE, UNUSUAL, literal, refusals, tagged
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -305,7 +305,7 @@ def first_scatters() -> Iterator[Sample]:
     )
     for name, data, indices, attributes in uses:
         inputs = (tensor(*data), indices, tensor(*indices.shape))
-        dtypes = _NUMBERS if name == "axis-1" else PAIR
+        dtypes = (*_NUMBERS, *BOOL, *UNUSUAL) if name == "axis-1" else PAIR
         yield tagged(name, *inputs, attributes=attributes, dtypes=dtypes, opset=10, exact=True)
     nothing = (tensor(*x), index(shape=(0, 5)), tensor(0, 5))
     yield tagged("empty", *nothing, dtypes=PAIR, tags=EMPTY, opset=10, exact=True)
@@ -369,6 +369,10 @@ def tensor_scatters() -> Iterator[Sample]:
     for position, (name, inputs, attributes) in enumerate(uses):
         dtypes = PAIR if position else None
         yield tagged(name, *inputs, attributes=attributes, dtypes=dtypes, opset=24)
+    # Exact: a definition in float64, as torch scatters no 8-bit floats.
+    narrow = (cache, update, index(0, 4, 2))
+    yield tagged("narrow-types", *narrow, dtypes=NARROW, opset=24, exact=True)
+    yield tagged("unusual-types", *narrow, dtypes=UNUSUAL, opset=24)
 
 
 def one_hots() -> Iterator[Sample]:
@@ -392,6 +396,12 @@ def one_hots() -> Iterator[Sample]:
     yield hot("float-indices", literal(1.0, 0.0, 2.0, dtype="float32"), five)
     yield hot("uint8-indices", index(1, 0, 4, dtype="uint8"), five)
     yield hot("float-depth", rows, TensorSpec((), literal(5.0).draw, "float32", constant=True))
+    for dtype in ("int8", "int16", "uint8", "uint16", "uint32", "uint64", "float16", "float64"):
+        depth = TensorSpec((), literal(5).draw, dtype, constant=True)
+        yield hot(f"places-{dtype}", index(1, 0, 4, 7, dtype=dtype), depth, dtypes=ONE)
+    words = literal("off", "on"), literal(0.5j, 1 - 2j)
+    yield tagged("strings", rows, five, words[0], dtypes=("string",))
+    yield tagged("complex", rows, five, words[1], dtypes=("complex64", "complex128"))
     yield hot("rank-6", random_index(2, 1, 2, 1, 3, n=5), five, 2)
     yield hot("empty", index(shape=(0,)), five, tags=EMPTY)
     yield hot(
@@ -406,12 +416,12 @@ def one_hots() -> Iterator[Sample]:
 _SUMS = Accumulation(operands=(0, 2))
 
 OPERATORS = (
-    Operator("Gather", gather, COPIED, gathers),
-    Operator("GatherElements", gather_elements, COPIED, gathers_of_elements),
-    Operator("GatherND", gather_nd, COPIED, gathers_nd),
-    Operator("ScatterElements", scatter_elements, _SUMS, scatters_of_elements),
-    Operator("Scatter", scatter_elements, COPIED, first_scatters),
-    Operator("ScatterND", scatter_nd, _SUMS, scatters_nd),
-    Operator("TensorScatter", tensor_scatter, COPIED, tensor_scatters),
-    Operator("OneHot", one_hot, COPIED, one_hots, variable="T3"),
+    Operator("Gather", gather, COPIED, gathers, strings=True),
+    Operator("GatherElements", gather_elements, COPIED, gathers_of_elements, strings=True),
+    Operator("GatherND", gather_nd, COPIED, gathers_nd, strings=True),
+    Operator("ScatterElements", scatter_elements, _SUMS, scatters_of_elements, strings=True),
+    Operator("Scatter", scatter_elements, COPIED, first_scatters, strings=True),
+    Operator("ScatterND", scatter_nd, _SUMS, scatters_nd, strings=True),
+    Operator("TensorScatter", tensor_scatter, COPIED, tensor_scatters, strings=True),
+    Operator("OneHot", one_hot, COPIED, one_hots, variable="T3", strings=True),
 )

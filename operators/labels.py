@@ -147,12 +147,13 @@ def _encode_samples() -> Iterator[Sample]:
     )
     twice = {"keys_int64s": [3, 0, 3], "values_int64s": [1, 2, 3]}
     yield sample("key-twice", "int64", x, **twice)
-    for name, key, value in (
-        ("int64", np.int64, np.float64),
-        ("float32", np.float32, np.float32),
-        ("float64", np.float64, np.int64),
-        ("int32", np.int32, np.int32),
-        ("int16", np.int16, np.float32),
+    for suffix, name, key, value in (
+        ("int64", "int64", np.int64, np.float64),
+        ("float32", "float32", np.float32, np.float32),
+        ("float64", "float64", np.float64, np.int64),
+        ("int32", "int32", np.int32, np.int32),
+        ("int16", "int16", np.int16, np.float32),
+        ("to-int16", "int32", np.int32, np.int16),
     ):
         tables = {
             "keys_tensor": column([3, -7, 0], key),
@@ -160,7 +161,7 @@ def _encode_samples() -> Iterator[Sample]:
             "default_tensor": one(-42, value),
         }
         given = tensor(4, 5, draw=choice(3, -7, 0, 1))
-        yield sample(f"tensors-{name}", name, given, **tables)
+        yield sample(f"tensors-{suffix}", name, given, **tables)
     strange = {"keys_tensor": column([0.1, NAN, -0.5], np.float64), "values_tensor": column([7, 8, 9], np.int64)}
     near = literal(0.1, 0.10000000149011612, NAN, -0.5, 0.5)
     nothing = one(0, np.int64)

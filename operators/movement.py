@@ -12,7 +12,19 @@ from conformance.lazy import torch
 from conformance.rules import Exact
 from conformance.spec import Operator, Sample, TensorSpec, const, tensor
 
-from .samples import DYNAMIC, EMPTY, LARGE, SCALAR, SPECIAL, SPECIAL_VALUES, SUBNORMALS, extremes, refusals, tagged
+from .samples import (
+    DYNAMIC,
+    EMPTY,
+    LARGE,
+    SCALAR,
+    SPECIAL,
+    SPECIAL_VALUES,
+    SUBNORMALS,
+    UNUSUAL,
+    extremes,
+    refusals,
+    tagged,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +33,10 @@ __all__ = ["COPIED", "NARROW", "OPERATORS", "PAIR", "as_list", "moves", "positiv
 
 COPIED = Exact(signed_zero=True)  # a copy keeps the sign of zero; the payload of a NaN is nobody's business
 PAIR = ("float32", "int64")
-NARROW = ("float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz", "int4", "uint4")
+NARROW = (
+    *("float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz", "int4", "uint4"),
+    *("float4e2m1", "float8e8m0", "int2", "uint2"),
+)
 ONE = ("float32",)
 
 
@@ -53,6 +68,7 @@ def special_moves(
         limits = tensor(*shape, draw=choice(*extremes(dtype)))
         yield tagged(f"extremes-{dtype}", limits, *rest, dtypes=(dtype,), tags=SPECIAL, **given)
     yield tagged("narrow-types", tensor(*shape), *rest, dtypes=NARROW, **given)
+    yield tagged("unusual-types", tensor(*shape), *rest, dtypes=UNUSUAL, **given)
 
 
 def moves(
@@ -424,15 +440,15 @@ def reversals() -> Iterator[Sample]:
 
 
 OPERATORS = (
-    Operator("Identity", lambda input: input, COPIED, identities),
-    Operator("Reshape", reshape, COPIED, reshapes),
-    Operator("Flatten", flatten, COPIED, flattens),
-    Operator("Squeeze", squeeze, COPIED, squeezes),
-    Operator("Unsqueeze", unsqueeze, COPIED, unsqueezes),
-    Operator("Transpose", transpose, COPIED, transposes),
-    Operator("Expand", expand, COPIED, expands),
-    Operator("Tile", tile, COPIED, tiles),
-    Operator("DepthToSpace", depth_to_space, COPIED, depths),
-    Operator("SpaceToDepth", space_to_depth, COPIED, spaces),
-    Operator("ReverseSequence", reverse_sequence, COPIED, reversals),
+    Operator("Identity", lambda input: input, COPIED, identities, strings=True),
+    Operator("Reshape", reshape, COPIED, reshapes, strings=True),
+    Operator("Flatten", flatten, COPIED, flattens, strings=True),
+    Operator("Squeeze", squeeze, COPIED, squeezes, strings=True),
+    Operator("Unsqueeze", unsqueeze, COPIED, unsqueezes, strings=True),
+    Operator("Transpose", transpose, COPIED, transposes, strings=True),
+    Operator("Expand", expand, COPIED, expands, strings=True),
+    Operator("Tile", tile, COPIED, tiles, strings=True),
+    Operator("DepthToSpace", depth_to_space, COPIED, depths, strings=True),
+    Operator("SpaceToDepth", space_to_depth, COPIED, spaces, strings=True),
+    Operator("ReverseSequence", reverse_sequence, COPIED, reversals, strings=True),
 )

@@ -305,6 +305,7 @@ def _layer_samples(bias: bool, opset: int | None = None) -> Iterator[Sample]:
     if bias:
         yield sample("no-bias", inputs(*x)[:2])
         yield sample("all-outputs", inputs(*x), outputs=3)
+        yield sample("all-outputs-stash-bfloat16", inputs(*x), dtypes=("bfloat16",), stash_type=16, outputs=3)
         yield sample("mean-output", inputs(*x), outputs=2)
         yield sample("all-outputs-axis-1", inputs(*x, inner=(5, 16)), outputs=3, axis=1)
         skipped = (True, False, True)

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.draws import Draw, integers, uniform
+from conformance.dtypes import lookup
 from conformance.lazy import torch
 from conformance.rules import EXACT, Requantised
 from conformance.spec import Operator, Sample, TensorSpec, tensor
 
+from .casting import FLOAT8, to_dtype
 from .convolution import conv
 from .quantisation import BYTES, FULL, fixed, saturated, zeros
 from .samples import DYNAMIC, EMPTY, LARGE, SPECIAL, tagged
@@ -92,6 +94,8 @@ def q_linear_matmul(
     product = torch.matmul(_centred(a, a_zero_point, (-1, 1)), _centred(b, b_zero_point, (-1,)))
     rows = a_scale.reshape(-1, 1) if a_scale.dim() == 1 and a_scale.numel() > 1 else a_scale
     factor = rows.double() * b_scale.double() / y_scale.double()
+    if lookup(dtypes[0]).is_float:
+        return to_dtype(product * factor, dtypes[0])
     return saturated(product * factor, y_zero_point, dtypes[0])
 
 
@@ -271,6 +275,11 @@ def quantised_products() -> Iterator[Sample]:
     yield product("empty-rows", (0, 7), (7, 3), tags=EMPTY)
     yield product("large", (65, 517), (517, 131), columns=131)
     yield product("float16-scales", (5, 7), (7, 3), scale="float16")
+    yield product("bfloat16-scales", (5, 7), (7, 3), scale="bfloat16")
+    # Sums of few ones are numbers of all of these formats: what a sum between two is rounded to, nobody says.
+    ones, unit, zero = integers(-1, 1), fixed(1.0, dtype="float32"), fixed(0.0)
+    left, right = (tensor(5, 7, draw=ones), unit, zero), (tensor(7, 3, draw=ones), unit, zero)
+    yield tagged("float8", *left, *right, unit, zero, dtypes=FLOAT8, exact=True)
     sample = product("dynamic", (5, 7), (7, 3))
     again = tuple((tensor(*s, draw=FULL), *sample.inputs[1:]) for s in ((1, 7), (9, 7)))
     yield product("dynamic", (5, 7), (7, 3), again=again, tags=DYNAMIC)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
+from conformance.dtypes import BOOL, INTEGERS
 from conformance.lazy import torch
 from conformance.rules import Composite
 from conformance.spec import Operator, Sample, TensorSpec, const, tensor
 
-from .samples import DYNAMIC, EMPTY, FEW, LARGE
+from .samples import DYNAMIC, EMPTY, FEW, LARGE, UNUSUAL
 
 __all__ = ["OPERATORS"]
 
@@ -168,7 +170,8 @@ def resize(
     return y.to(x.dtype)
 
 
-_TYPES = ("uint8", "int8", "int32", "int64")
+# Only nearest: what a fraction between integers is rounded to, and what lies between strings, the standard does not say.
+_TYPES = (*INTEGERS, *BOOL, *UNUSUAL)
 
 
 def _resize_samples() -> Iterator[Sample]:
@@ -238,6 +241,11 @@ def _resize_samples() -> Iterator[Sample]:
     yield sample("crop-nearest", sizes=[1, 2, 3, 4], **crop)
     yield sample("crop-linear", sizes=[1, 2, 3, 4], mode="linear", dtypes=FEW, **crop)
     yield sample("crop-cubic", sizes=[1, 2, 6, 4], mode="cubic", **crop)
+    exact_roi = const([0, 0, 0.25, 0.125, 1, 1, 0.75, 0.875], None)
+    for dtype in ("float16", "float64"):
+        given = image, replace(exact_roi, dtype=dtype), None, const([1, 2, 3, 4])
+        attributes = {"mode": "linear", "coordinate_transformation_mode": "tf_crop_and_resize"}
+        yield Sample(f"crop-roi-{dtype}", given, attributes, dtypes=ONE)
     beyond = {**crop, "roi": [0, 0, -0.3, 0.2, 1, 1, 0.8, 1.6]}
     yield sample("crop-extrapolated", sizes=[1, 2, 4, 6], mode="linear", extrapolation_value=10.0, **beyond)
     # As long as the input, but not the input: the region counts at a scale of 1 too.
@@ -285,7 +293,7 @@ def _upsample_samples() -> Iterator[Sample]:
     def sample(name: str, *inputs: TensorSpec, mode: str = "", dtypes: tuple[str, ...] = FEW) -> Sample:
         return Sample(name, inputs, {"mode": mode} if mode else {}, dtypes=dtypes, opset=9)
 
-    yield sample("nearest", image, scales(1, 1, 2, 3), dtypes=("float32", "float16", "float64", "int32", "uint8"))
+    yield sample("nearest", image, scales(1, 1, 2, 3), dtypes=("float32", "float16", "float64", *_TYPES))
     yield sample("nearest-fractional", image, scales(1, 1, 1.5, 2.5), mode="nearest")
     yield sample("linear", image, scales(1, 1, 2, 3), mode="linear")
     yield sample("linear-fractional", image, scales(1, 1, 1.5, 2.5), mode="linear")
@@ -295,6 +303,6 @@ def _upsample_samples() -> Iterator[Sample]:
 
 
 OPERATORS = (
-    Operator("Resize", resize, Composite(), _resize_samples),
-    Operator("Upsample", upsample, Composite(), _upsample_samples),
+    Operator("Resize", resize, Composite(), _resize_samples, strings=True),
+    Operator("Upsample", upsample, Composite(), _upsample_samples, strings=True),
 )

@@ -29,6 +29,7 @@ __all__ = [
     "SPECIAL",
     "SPECIAL_VALUES",
     "SUBNORMALS",
+    "UNUSUAL",
     "binary",
     "extremes",
     "fits",
@@ -44,6 +45,7 @@ __all__ = [
 NAN, INF = float("nan"), float("inf")
 
 FEW = ("float32", "float16")
+UNUSUAL = ("string", "complex64", "complex128")  # moved about by many operators, computed with by few
 SMALL = integers(-3, 3)  # 77 of these add up exactly, even in float16
 
 SPECIAL = frozenset({"special"})

@@ -83,6 +83,8 @@ def unique(
     slices = X.reshape(-1) if axis is None else X.movedim(axis, 0)
     n = slices.shape[0]
     rows = slices.reshape(n, math.prod(slices.shape[1:]))
+    if rows.is_complex():  # which torch does not sort
+        rows = torch.view_as_real(rows).flatten(1)
     _, inverse, counts = torch.unique(rows, dim=0, return_inverse=True, return_counts=True)
     positions = torch.arange(n, device=X.device)
     first = positions.new_full((counts.shape[0],), n).scatter_reduce(0, inverse, positions, "amin")
@@ -222,6 +224,13 @@ def uniques() -> Iterator[Sample]:
     yield found("only-inverse", 3, 5, outputs=(True, False, True))
     yield found("one", 1)
     yield found("rank-6", 1, 2, 1, 3, 2, 1)
+    words = literal("beta", "a", "", "beta", "alpha", "a", "a b")
+    yield tagged("strings", words, outputs=4, dtypes=("string",))
+    yield tagged("strings-unsorted", words, attributes={"sorted": 0}, outputs=4, dtypes=("string",))
+    # Complex numbers have no order.
+    numbers = literal(1 + 2j, 1 - 2j, 3, 1 + 2j, 2j, 3, 1 - 2j)
+    unsorted = {"sorted": 0}
+    yield tagged("complex", numbers, attributes=unsorted, outputs=4, dtypes=("complex64", "complex128"))
     yield tagged("scalar", tensor(), outputs=4, dtypes=PAIR, tags=SCALAR)
     yield tagged("empty", tensor(0), outputs=4, dtypes=PAIR, tags=EMPTY)
     ends = tensor(17, draw=choice(INF, -INF, 0.0, 1.0, -1.0))
@@ -248,6 +257,10 @@ def nonzeros() -> Iterator[Sample]:
     yield tagged("scalar", literal(3, shape=()), dtypes=PAIR, tags=SCALAR)
     yield tagged("scalar-zero", literal(0, shape=()), dtypes=PAIR, tags=SCALAR | EMPTY)
     yield tagged("empty", tensor(0, 3), dtypes=PAIR, tags=EMPTY)
+    numbers = literal(1 + 2j, 0, 2j, -0.0, 3, shape=(1, 5))
+    yield tagged("complex", numbers, dtypes=("complex64", "complex128"))
+    # Whether the empty string is zero, the standard does not say; any other is not.
+    yield tagged("strings", literal("a", "0", "b", "c", shape=(2, 2)), dtypes=("string",))
     unusual = literal(NAN, INF, -INF, 0.0, -0.0, 1e-40, 6e-8, 1.0)
     yield tagged("special", unusual, dtypes=FLOATS[:1] + FLOATS[3:], tags=SPECIAL)
     yield tagged("special-half", literal(NAN, INF, -0.0, 6e-8, 0.0), dtypes=("float16", "bfloat16"), tags=SPECIAL)
@@ -343,8 +356,8 @@ def suppressions() -> Iterator[Sample]:
 
 OPERATORS = (
     Operator("TopK", top_k, OrderFree(same_top), tops),
-    Operator("Unique", unique, COPIED, uniques),
-    Operator("NonZero", lambda X: torch.nonzero(X).T, EXACT, nonzeros),  # noqa: N803
-    Operator("Compress", compress, COPIED, compressions),
+    Operator("Unique", unique, COPIED, uniques, strings=True),
+    Operator("NonZero", lambda X: torch.nonzero(X).T, EXACT, nonzeros, strings=True),  # noqa: N803
+    Operator("Compress", compress, COPIED, compressions, strings=True),
     Operator("NonMaxSuppression", non_max_suppression, OrderFree(same_boxes), suppressions),
 )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from conformance.draws import uniform
-from conformance.dtypes import lookup, torch_dtype
+from conformance.dtypes import INTEGERS, lookup, torch_dtype
 from conformance.lazy import torch
 from conformance.rules import Composite
 from conformance.spec import Operator, Sample, const, tensor
@@ -87,6 +87,7 @@ def _dft_samples() -> Iterator[Sample]:
     yield sample("axis-0", (6, 5, 2), None, 0)
     yield sample("negative-axis", (2, 6, 5, 1), None, -3)
     yield sample("axis-and-length", (2, 6, 5, 1), 8, 1, onesided=1)
+    yield Sample("length-int32", (tensor(2, 10, 1), const(16, "int32")), dtypes=FEW)
     yield sample("length-256", (3, 256, 1), onesided=1, tags=LARGE)
     yield sample("length-1000", (1, 1000, 2), dtypes=ONE, tags=LARGE)
     yield sample("dynamic", real, again=((tensor(1, 7, 1),), (tensor(3, 16, 1),)), tags=DYNAMIC)
@@ -141,6 +142,8 @@ def _stft_samples() -> Iterator[Sample]:
 
     yield sample("window", (1, 64, 1), 8, window=16, dtypes=ALL)
     yield sample("length", (1, 64, 1), 8, length=16)
+    sizes = const(8, "int32"), tensor(16, draw=uniform(0.0, 1.0), constant=True), const(16, "int32")
+    yield Sample("sizes-int32", (tensor(1, 64, 1), *sizes), dtypes=FEW)
     yield sample("window-and-length", (2, 50, 1), 7, window=12, length=12)
     yield sample("both-sides", (1, 64, 1), 8, window=16, onesided=0)
     yield sample("complex", (2, 40, 2), 5, window=10, onesided=0)
@@ -185,6 +188,9 @@ def _window_samples(more: Sequence[str] = ()) -> Iterator[Sample]:
             if size > 1:
                 symmetric = {**attributes, "periodic": 0}
                 yield Sample(f"symmetric-{size}-{dtype}", (const(size),), symmetric, dtypes=(dtype,))
+    # All between 0 and 1, but for a first 0: a cast, the last step of the function body, cuts the fractions off.
+    for dtype in INTEGERS:
+        yield Sample(f"whole-{dtype}", (const(7),), {"output_datatype": lookup(dtype).onnx}, dtypes=(dtype,))
     yield Sample("size-int32", (const(12, "int32"),), dtypes=ONE)
     yield Sample("size-at-run-time", (tensor(draw=_TWELVE, dtype="int64"),), shape=(12,), dtypes=ONE)
     yield Sample("size-float", (const(12.0, "float32"),), dtypes=ONE, refuse="a size is an integer")
@@ -245,6 +251,14 @@ def _mel_samples() -> Iterator[Sample]:
     yield sample("one-band", 1, 32, 8000, 100.0, 3000.0)
     for dtype in ("float16", "float64", "bfloat16"):
         yield sample(f"speech-{dtype}", 8, 64, 8192, 50.0, 4000.0, dtype)
+    # Band edges on the spectrum's bins 0, 1 and 2: nothing but zeros and a one, and the edges' rounding moves none.
+    narrow = const(1), const(16), const(8192)
+    for dtype in INTEGERS:
+        edges = const(0.0, "float32"), const(2944.0, "float32")
+        yield Sample(f"whole-{dtype}", (*narrow, *edges), {"output_datatype": lookup(dtype).onnx}, dtypes=(dtype,))
+    for dtype in ("float16", "bfloat16", "float64"):
+        edges = const(0.0, dtype), const(2944.0, dtype)
+        yield Sample(f"edges-{dtype}", (*narrow, *edges), dtypes=ONE)
     whole = (*(const(v, "int32") for v in (8, 64, 8192)), const(50.0, "float32"), const(4000.0, "float32"))
     yield Sample("sizes-int32", whole, dtypes=ONE)
 

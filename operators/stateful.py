@@ -187,7 +187,7 @@ def _linear_attention_samples() -> Iterator[Sample]:
     for rule in ("linear", "gated", "delta", "gated_delta"):
         word = rule.replace("_", "-")
         yield sample(word, rule, ALL)
-        yield sample(f"{word}-past", rule, past=True)
+        yield sample(f"{word}-past", rule, ALL if rule == "linear" else FEW, past=True)
         yield sample(f"{word}-decode-step", rule, length=1, past=True)
     yield Sample(
         "default-rule", inputs("gated_delta"), {"q_num_heads": 2, "kv_num_heads": 2}, outputs=2, dtypes=FEW

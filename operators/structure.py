@@ -13,14 +13,18 @@ from string import Template
 from typing import Any
 
 from conformance.draws import integers
+from conformance.dtypes import BOOL, INTEGERS, lookup
 from conformance.rules import EXACT
 from conformance.spec import Operator, Sample, TensorSpec, tensor
 
-from .samples import DYNAMIC, EMPTY, SCALAR, literal, tagged
+from .movement import NARROW
+from .samples import DYNAMIC, EMPTY, SCALAR, UNUSUAL, literal, tagged
 
 __all__ = ["OPERATORS", "Graph"]
 
-TYPES = ("float32", "float16", "float64", "int64", "int32", "uint8", "bool")
+# What the elements of sequences can be, then what a tensor can be that is handed on.
+TYPES = ("float32", "float16", "float64", *INTEGERS, *BOOL, *UNUSUAL)
+EVERY = (*TYPES, "bfloat16", *NARROW, "float6e2m3", "float6e3m2")
 PAIR = ("float32", "int64")
 ONE = ("float32",)
 STRINGS = ("string",)
@@ -96,6 +100,7 @@ def insertions() -> Iterator[Sample]:
     yield written("at-the-end", insert(None), *AB, dtypes=TYPES)
     for name, position in (("front", 0), ("middle", 1), ("before-last", -1), ("far-negative", -2)):
         yield written(name, insert(position), *AB)
+    yield written("int32", insert(1).replace("int64 i", "int32 i"), *AB)
     joined = f"{TWO} ($T[m,3] y) {{ y = Concat <axis = 0> (a, a, b) }}"
     yield written("behind-last", insert(2), *AB, same=joined)
     yield written("out-of-range", insert(3), *AB, dtypes=ONE, refuse="position 3 of 2")
@@ -113,6 +118,7 @@ def erasures() -> Iterator[Sample]:
     yield written("last", erase(None), *AB, dtypes=TYPES)
     for name, position in (("front", 0), ("middle", 1), ("from-the-back", -2), ("most-negative", -3)):
         yield written(name, erase(position), *AB)
+    yield written("int32", erase(1).replace("int64 i", "int32 i"), *AB)
     yield written("out-of-range", erase(3), *AB, dtypes=ONE, refuse="position 3 of 3")
 
 
@@ -129,8 +135,8 @@ def empties() -> Iterator[Sample]:
     insert = (
         "{ s = SequenceEmpty <dtype = %d> () t = SequenceInsert (s, a) y = ConcatFromSequence <axis = 0> (t) }"
     )
-    for dtype, number in (("float32", 1), ("float16", 10), ("int64", 7), ("bool", 9), ("uint8", 2)):
-        text = f"($T[2,3] a) => ($T[m,3] y) {insert % number}"
+    for dtype in TYPES:
+        text = f"($T[2,3] a) => ($T[m,3] y) {insert % lookup(dtype).onnx}"
         yield written(f"then-insert-{dtype}", text, tensor(2, 3), dtypes=(dtype,))
     text = f"($T[2,3] a) => ($T[m,3] y) {insert.replace(' <dtype = %d>', '')}"
     yield written("default-type", text, tensor(2, 3), dtypes=ONE)
@@ -176,6 +182,11 @@ def mappings() -> Iterator[Sample]:
     body = "<body = each ($T[m,3] p) => ($T[m,3] q) { q = Neg (p) }>"
     text = f"{TWO} ($T[m,3] y) {{ s = SequenceConstruct (a, b) t = SequenceMap {body} (s) y = ConcatFromSequence <axis = 0> (t) }}"
     yield written("one-sequence", text, *AB, opset=17)
+    below = text.replace("$T[4,3] b", "$T[4,3] b, $T[1,3] c").replace("(s) y", "(s, c) y")
+    below = below.replace("$T[m,3] p)", "$T[m,3] p, $T[1,3] k)").replace(
+        "q = Neg (p)", "q = Concat <axis = 0> (p, k)"
+    )
+    yield written("every-type", below, *AB, tensor(1, 3), dtypes=TYPES, opset=17)
     body = "<body = each ($T[m,3] p, $T[3] k) => ($T[m,3] q) { q = Mul (p, k) }>"
     text = text.replace("$T[4,3] b", "$T[4,3] b, $T[3] c").replace("(s) y", "(s, c) y")
     text = text.replace(text[text.index("<body") : text.index("}>") + 2], body)
@@ -186,7 +197,7 @@ def mappings() -> Iterator[Sample]:
 def optionals() -> Iterator[Sample]:
     text = "($T[2,3] x) => ($T[2,3] y) { o = Optional (x) y = OptionalGetElement (o) }"
     same = "($T[2,3] x) => ($T[2,3] y) { y = Identity (x) }"
-    yield written("tensor", text, tensor(2, 3), dtypes=TYPES, same=same)
+    yield written("tensor", text, tensor(2, 3), dtypes=EVERY, same=same)
     text = """($T[2,3] x) => ($T[m,3] y) {
         s = SequenceConstruct (x, x)
         o = Optional (s)
@@ -207,7 +218,7 @@ def elements() -> Iterator[Sample]:
 
 def presences() -> Iterator[Sample]:
     text = "($T[2,3] x) => (bool y) { o = Optional (x) y = OptionalHasElement (o) }"
-    yield written("full", text, tensor(2, 3), dtypes=TYPES)
+    yield written("full", text, tensor(2, 3), dtypes=EVERY)
     yield written("full-opset-15", text, tensor(2, 3), opset=15)
     yield written("of-a-tensor", "($T[2,3] x) => (bool y) { y = OptionalHasElement (x) }", tensor(2, 3))
     yield written("nothing", "($T x) => (bool y, $T z) { y = OptionalHasElement () z = Identity (x) }", tensor())
@@ -223,6 +234,12 @@ def branches() -> Iterator[Sample]:
         flag = literal(bool(condition), shape=(), dtype="bool")
         yield written(name, text, flag, tensor(2, 3), dtypes=("float32", "float16", "float64", "int64", "int32"))
     true, false = (literal(b, shape=(), dtype="bool") for b in (True, False))
+    either = """(bool c, $T[2,3] x, $T[2,3] z) => ($T[2,3] y) {
+        y = If (c) <then_branch = yes () => ($T[2,3] p) { p = Identity (x) },
+                    else_branch = no () => ($T[2,3] q) { q = Identity (z) }>
+    }"""
+    operands = tensor(2, 3), tensor(2, 3)
+    yield written("every-type", either, true, *operands, again=((false, *operands),), dtypes=EVERY)
     again = ((false, tensor(2, 3)), (true, tensor(2, 3)))
     yield written("both-in-turn", text, true, tensor(2, 3), again=again)
     shapes = choose(
@@ -293,6 +310,14 @@ def loops() -> Iterator[Sample]:
             all = Identity (k)
         }"""
         yield written(name, text, whole, same=same)
+    handed_on = """($T[3] v0, $T[3] x) => ($T[3] y, $T[n,3] all) <int64 k = {3}, bool g = {1}> {
+        y, all = Loop (k, g, v0) <body = run (int64 i, bool c, $T[3] v) => (bool d, $T[3] w, $T[3] s) {
+            d = Identity (c)
+            w = Identity (x)
+            s = Identity (v)
+        }>
+    }"""
+    yield written("every-type", handed_on, tensor(3), tensor(3), dtypes=EVERY)
     run_time = loop("k, g", "bool g = {1}", "$T[3] x, int64 k")
     first, *rest = (literal(n, shape=(), dtype="int64") for n in (2, 5, 1))
     yield written("dynamic", run_time, whole, first, again=tuple((whole, n) for n in rest), tags=DYNAMIC)
@@ -319,6 +344,13 @@ def scans() -> Iterator[Sample]:
         }}"""
 
     yield written("running-sum", scan(), *whole, dtypes=many)
+    delayed = """($T[3] v0, $T[4,3] xs) => ($T[3] v, $T[4,3] all) {
+        v, all = Scan <body = run ($T[3] u, $T[3] x) => ($T[3] w, $T[3] s) {
+            w = Identity (x)
+            s = Identity (u)
+        }, num_scan_inputs = 1> (v0, xs)
+    }"""
+    yield written("every-type", delayed, tensor(3), tensor(4, 3), dtypes=EVERY)
     # What the evaluator has no other directions and axes for, a reversal or a transpose outside does as well.
     same = scan(before="p = Slice (xs, e, b, z, e)")
     yield written("backwards", scan(", scan_input_directions = [1]"), *whole, same=same)
@@ -415,8 +447,10 @@ def matches() -> Iterator[Sample]:
     yield tagged("empty", words(shape=(0,)), attributes={"pattern": "a"}, dtypes=STRINGS, tags=EMPTY)
 
 
-def _evaluated(name: str, samples: Callable[[], Iterator[Sample]], *dtypes: str) -> Operator:
-    return Operator(name, None, EXACT, samples, dtypes or TYPES)
+def _evaluated(
+    name: str, samples: Callable[[], Iterator[Sample]], *dtypes: str, variable: str | None = None
+) -> Operator:
+    return Operator(name, None, EXACT, samples, dtypes or TYPES, variable)
 
 
 OPERATORS = (
@@ -432,9 +466,9 @@ OPERATORS = (
     _evaluated("Optional", optionals),
     _evaluated("OptionalGetElement", elements),
     _evaluated("OptionalHasElement", presences),
-    _evaluated("If", branches),
-    _evaluated("Loop", loops),
-    _evaluated("Scan", scans),
+    _evaluated("If", branches, variable="V"),
+    _evaluated("Loop", loops, variable="V"),
+    _evaluated("Scan", scans, variable="V"),
     _evaluated("StringConcat", concatenations, *STRINGS),
     _evaluated("StringNormalizer", normalisations, *STRINGS),
     _evaluated("StringSplit", string_splits, *STRINGS),

@@ -147,6 +147,8 @@ def test_a_meaning_in_float64_says_what_the_reference_evaluator_says(name: str) 
     agreed = set()
     # In float64 the evaluation is the same whichever float the inputs were drawn for.
     for sample, dtype, opset in _cases(operator, among=FLOATS):
+        if dtype == "string":
+            continue  # tests/test_dtypes.py
         content = build(operator, sample, dtype, opset, f"0/{name}/{sample.name}/{dtype}")
         key = f"{name}/{sample.name}"
         explained = DISAGREEMENTS.get(key, DISAGREEMENTS.get(name, Explained("", 1e-12)))

@@ -73,6 +73,9 @@ EXPLAINED: Mapping[str, str] = {
     "GatherElements/smaller-indices": "it wants indices of the data's size along the other axes",
     "GatherElements/large": "its fallback for more than 32 rows fails",
     "OneHot/last-axis/bool": "it cannot subtract bool values",
+    "OneHot/strings": "it multiplies and adds the values",
+    "Pad/unusual-types/string": "it pads strings with the number 0; the text has the empty string",
+    "QLinearMatMul/float8": "it knows integers only",
     "OneHot/vector-depth": "it takes a scalar depth only",
     "Unique/axis-1-unsorted": "it takes along axis 0 whatever the axis is",
     "Unique/only-values-unsorted": "it leaves the order of first occurrence where only values are asked for",
@@ -160,6 +163,8 @@ def test_a_meaning_in_its_own_dtypes_is_right_by_its_own_rule(name: str) -> None
     operator = OPERATORS[name]
     problems = []
     for sample, dtype, opset, key in _cases(operator):
+        if dtype == "string":
+            continue  # the oracle's, not the torch backend's
         content = build(operator, sample, dtype, opset, key)
         problems += _problems(operator, sample, content, _case(operator, key, dtype, opset), _native)
     assert not problems
@@ -213,7 +218,7 @@ def test_every_sample_is_a_valid_model_and_every_attribute_is_tried(name: str) -
 
 
 UNTRIED: Mapping[str, set[str]] = {
-    "Constant": {"sparse_value", "value_string", "value_strings"},  # no dense numeric tensors
+    "Constant": {"sparse_value"},
     "Optional": {"type"},  # of an optional without an element
 }
 

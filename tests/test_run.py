@@ -281,7 +281,12 @@ def crash_run(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_evidence_is_what_the_published_schemas_describe_and_no_more(
     which: str, request: pytest.FixtureRequest
 ) -> None:
-    folder: Path = request.getfixturevalue(which)
+    assert schema_problems(request.getfixturevalue(which)) == []
+
+
+def schema_problems(folder: Path) -> list[str]:
+    """Where the files of a run folder are not what the published schemas describe, or have more."""
+    problems = []
     documents = {
         "run": [json.loads((folder / "run.json").read_text(encoding="utf-8"))],
         "plan": [json.loads((folder / "plan.json").read_text(encoding="utf-8"))],
@@ -293,10 +298,10 @@ def test_the_evidence_is_what_the_published_schemas_describe_and_no_more(
         jsonschema.Draft202012Validator.check_schema(schema)
         validator = jsonschema.Draft202012Validator(_closed(schema))
         for document in found:
-            problems = [
+            problems += [
                 f"{name} {list(e.absolute_path)}: {e.message[:300]}" for e in validator.iter_errors(document)
             ]
-            assert problems == []
+    return problems
 
 
 def test_a_part_of_the_suite_gives_no_tier(said: tuple[Path, Done]) -> None:

@@ -61,6 +61,8 @@ class Backend:
         if any(not d for node in nodes for o, d in zip(node.outputs, node.dtypes, strict=True) if o):
             # Some definitions take the type of what they yield from its declaration.
             nodes = nodes_of(onnx.shape_inference.infer_shapes(proto))
+        if any("string" in node.dtypes for node in nodes):
+            raise Unsupported("torch has no strings")
         for node in nodes:
             try:
                 operator_of(node)
