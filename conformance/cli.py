@@ -310,7 +310,8 @@ def sensitivity(
         f"{said['caught']} of {said['planted']} planted defects caught ({share(said['caught'], said['planted'])}); "
         f"{said['failed']} of {said['verdicts']} verdicts on legal variants failed"
     )
-    for failure in found.failures:
+    shown = {failure.case: failure for failure in reversed(found.failures)}
+    for failure in list(shown.values())[::-1]:
         click.echo(f"  {failure.case} as {failure.variant}: {failure.message}")
     if output is not None:
         write_whole(output, markdown(found))
