@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 
 from .draws import draw
 from .dtypes import BOOL, BORROWED, FLOATS, INTEGERS, dtype_of, from_onnx, lookup
+from .operators import schemas
 from .spec import Operator, Sample, Shape, TensorSpec
 
 __all__ = [
@@ -58,11 +59,14 @@ class Node:
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any]
     dtypes: tuple[str, ...]  # of the outputs, as declared; "" where an output is left out or has no tensor type
+    input_dtypes: tuple[str, ...] = ()  # of the inputs, likewise
 
 
 @functools.cache
 def schema_of(operator: str, opset: int, domain: str = "") -> Any:
     """The ``onnx.defs.OpSchema`` in force at this opset, or None where the operator does not exist yet."""
+    if domain == schemas.DOMAIN:
+        schemas.register()
     if not onnx.defs.has(operator, domain):
         return None
     try:
@@ -387,6 +391,7 @@ def nodes_of(model: onnx.ModelProto) -> list[Node]:
             tuple(node.output),
             attributes_of(node, opsets.get(node.domain, 1)),
             tuple(types.get(o, ("", None))[0] for o in node.output),
+            tuple(types.get(i, ("", None))[0] for i in node.input),
         )
         for node in model.graph.node
     ]

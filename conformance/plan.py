@@ -409,7 +409,7 @@ def check(selection: Selection) -> None:
         raise UsageError(
             f"opset {selection.opset} is outside 13..{newest}, what the installed onnx and the suite have"
         )
-    names = {name for _, name in catalogue()}
+    names = {text for domain, name in catalogue() for text in (name, *([f"{domain}.{name}"] if domain else ()))}
     if _wanted_vectors(selection):
         names |= {schema.name for schema in onnx.defs.get_all_schemas()}
     if selection.suite == "vectors" and selection.models:
@@ -435,7 +435,7 @@ def build_plan(selection: Selection) -> Plan:
     only_models = bool(selection.models) and not selection.operators
     if selection.suite != "vectors":
         for operator in catalogue().values():
-            if not only_models and (not selection.operators or operator.name in selection.operators):
+            if not only_models and _named(operator.domain, operator.name, selection):
                 cases += _operator_cases(operator, selection)
         model_plans, more = _models(selection)
         cases += more
@@ -505,4 +505,14 @@ def _models(selection: Selection) -> tuple[list[ModelPlan], list[Case]]:
 def _wanted(case: Case, selection: Selection) -> bool:
     if selection.dtypes and case.dtype not in selection.dtypes:
         return False
-    return not selection.operators or (case.source is Source.MODEL and case.operator in selection.operators)
+    if not selection.operators:
+        return True
+    return case.source is Source.MODEL and _named(case.domain, case.operator, selection)
+
+
+def _named(domain: str, name: str, selection: Selection) -> bool:
+    """Whether the selection takes in an operator: by its name, with its domain before it where ONNX's own domain has
+    one of the same name (``Gelu``, ``com.microsoft.Gelu``)."""
+    if not selection.operators or (domain and f"{domain}.{name}" in selection.operators):
+        return True
+    return name in selection.operators and (not domain or ("", name) not in catalogue())

@@ -130,8 +130,8 @@ class Operator:
 
     ``meaning``: the definition, on torch tensors and generic in dtype and device. Inputs come by position (None
     where left out), attributes by keyword with the schema's defaults filled in; if it has parameters named
-    ``opset`` (the model's opset), ``n_outputs`` (how many outputs the node has) or ``dtypes`` (the outputs' ONNX
-    type names), these are given too. Returns a tensor or a tuple of tensors. None: the operator is not tensor
+    ``opset`` (the model's opset), ``n_outputs`` (how many outputs the node has), ``dtypes`` or ``input_dtypes`` (the
+    outputs' or inputs' ONNX type names), these are given too. Returns a tensor or a tuple of tensors. None: the operator is not tensor
     arithmetic, and ONNX's own reference evaluator is the oracle.
     ``rule``: the accuracy rule, or one for each output.
     ``samples``: yields the samples.

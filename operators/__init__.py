@@ -49,6 +49,10 @@ FAMILIES = (
     "labels",
     "estimators",
     "trees",
+    "fused",
+    "transformers",
+    "blockquantised",
+    "qlinear",
 )
 
 

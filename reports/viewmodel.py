@@ -57,6 +57,7 @@ class OperatorView:
     rule: str
     core: bool
     common: bool
+    extension: bool
     tally: Tally
     cells: tuple[Cell | None, ...]
 
@@ -316,13 +317,15 @@ def _families(run: RunFolder, cases: Sequence[CaseView], dtypes: Sequence[str]) 
                 rule=operator.rule,
                 core=operator.core,
                 common=operator.common,
+                extension=operator.extension,
                 tally=sum(tallies.values(), Tally()),
                 cells=cells,
             )
         )
     return tuple(
         FamilyView(name, tuple(sorted(operators, key=lambda o: o.label)))
-        for name, operators in sorted(rows.items())
+        # What no tier counts comes last.
+        for name, operators in sorted(rows.items(), key=lambda item: (all(o.extension for o in item[1]), item[0]))
     )
 
 

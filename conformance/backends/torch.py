@@ -92,6 +92,8 @@ class Backend:
         return run
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
+        if not isinstance(array, np.ndarray):
+            raise Unsupported("the definitions know tensors only, no sequences and no absent optionals")
         if array.dtype == object:
             raise Unsupported("torch has no strings")
         return to_tensor(array, widen=False).to(self._device)
