@@ -294,7 +294,8 @@ def sensitivity(
     """
     from .files import write_whole
     from .goldens import default_folder
-    from .reports.sensitivity import markdown, share
+    from .reports.sensitivity import markdown
+    from .reports.tally import percent
     from .sensitivity import measure
 
     found = measure(families, dtypes, default_folder(), jobs, lambda name: click.echo(name, err=True))
@@ -303,11 +304,11 @@ def sensitivity(
     for family, dtype in places:
         own = [a for a in found.answers if (a.family, a.dtype) == (family, dtype)]
         caught = sum(a.caught for a in own)
-        rows.append((family, dtype, f"{caught}/{len(own)}", share(caught, len(own))))
+        rows.append((family, dtype, f"{caught}/{len(own)}", percent(caught, len(own))))
     _table(("family", "dtype", "caught", "share"), rows)
     said = found.figures()
     click.echo(
-        f"{said['caught']} of {said['planted']} planted defects caught ({share(said['caught'], said['planted'])}); "
+        f"{said['caught']} of {said['planted']} planted defects caught ({percent(said['caught'], said['planted'])}); "
         f"{said['failed']} of {said['verdicts']} verdicts on legal variants failed"
     )
     shown = {failure.case: failure for failure in reversed(found.failures)}

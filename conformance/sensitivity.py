@@ -6,7 +6,6 @@ would give. A defect counts as caught when one of the operator's cases in that d
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -26,9 +25,7 @@ from .pool import Outcome
 from .run import verdict_of
 from .spec import Case, Source, Verdict
 
-__all__ = ["FIGURES", "Answer", "Failure", "Sensitivity", "judged", "measure", "published"]
-
-FIGURES = Path(__file__).with_name("sensitivity.json")
+__all__ = ["Answer", "Failure", "Sensitivity", "judged", "measure"]
 
 # What a changed node raises is what a backend would: it is seen.
 _RAISED = (RuntimeError, ValueError, LookupError, TypeError, ArithmeticError, AssertionError, NotImplementedError)
@@ -81,12 +78,6 @@ class Sensitivity:
             "verdicts": sum(self.verdicts.values()),
             "failed": len(self.failures),
         }
-
-
-def published() -> dict[str, Any]:
-    """The figures that were measured with this version of the suite, as its certificates show them."""
-    figures: dict[str, Any] = json.loads(FIGURES.read_text(encoding="utf-8"))
-    return figures
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..sensitivity import Answer, Sensitivity
+from .tally import percent
 
-__all__ = ["markdown", "share"]
-
-
-def share(part: int, whole: int) -> str:
-    """``99.16 %``, rounded down; a dash of nothing."""
-    return f"{10000 * part // whole / 100:.2f} %" if whole else "–"
+__all__ = ["markdown"]
 
 
 def markdown(found: Sensitivity) -> str:
@@ -32,7 +28,7 @@ def markdown(found: Sensitivity) -> str:
         "| | |",
         "|---|---|",
         f"| planted defects (operator × kind × dtype) | {len(found.answers)} |",
-        f"| caught | {caught} ({share(caught, len(found.answers))}) |",
+        f"| caught | {caught} ({percent(caught, len(found.answers))}) |",
         f"| verdicts on legal variants | {verdicts} |",
         f"| wrongly failed | {len(found.failures)} |",
         "",
