@@ -217,15 +217,16 @@ def build(operator: Operator, sample: Sample, dtype: str, opset: int, key: str) 
     for i, want in enumerate(wanted):
         name = formal[i] if i < len(formal) and not (len(wanted) > len(formal)) else f"output_{i}"
         outputs.append((f"{name}_out" if name in taken else name) if want else "")
+    attributes = {**(defaults_of(operator, opset) if sample.written_out else {}), **sample.attributes}
     node = helper.make_node(
         operator.name,
         names,
         outputs,
         name=f"{operator.name}_0",
         domain=operator.domain,
-        **{k: v for k, v in sample.attributes.items() if not _is_empty_list(v)},
+        **{k: v for k, v in attributes.items() if not _is_empty_list(v)},
     )
-    for k, v in sample.attributes.items():
+    for k, v in attributes.items():
         if _is_empty_list(v):
             node.attribute.append(helper.make_attribute(k, v, attr_type=schema.attributes[k].type.value))
     graph = helper.make_graph(
@@ -359,6 +360,17 @@ def defaults_of(operator: str, opset: int, domain: str) -> Mapping[str, Any]:
         if attribute.default_value.type != onnx.AttributeProto.UNDEFINED:
             found[name] = _plain(helper.get_attribute_value(attribute.default_value))
     return found
+
+
+# Defaults that a valid node does not spell out: those of which it has one, for its own types, and the two functions
+# that RNN has where it goes one way and needs one.
+_UNWRITTEN = ("default_", "replaced_value_", "activations")
+
+
+def defaults_of(operator: Operator, opset: int) -> dict[str, Any]:
+    """The schema's defaults at an opset (of the operator's domain), as far as a node may write them out together."""
+    found = _defaults(operator.name, opset, operator.domain)
+    return {k: v for k, v in found.items() if not k.startswith(_UNWRITTEN)}
 
 
 def _plain(value: Any) -> Any:

@@ -106,6 +106,7 @@ class Sample:
     ``reference``: like ``model``, and means the same, in operators that ONNX's evaluator gets right; the expected
     values are this one's. A result that is a map, or a sequence of maps with the same keys, is two results there:
     the ascending keys and the values that belong to them.
+    ``written_out``: the schema's defaults stand in the model, of whatever opset it is, beside ``attributes``.
     ``tags``: any of "special", "empty", "large", "dynamic", "scalar", …; shown, filtered, and used by the grade.
     """
 
@@ -121,6 +122,7 @@ class Sample:
     refuse: str = ""
     model: Callable[[str, int], Any] | None = None
     reference: Callable[[str, int], Any] | None = None
+    written_out: bool = False
     tags: frozenset[str] = frozenset()
 
 

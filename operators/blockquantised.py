@@ -13,6 +13,7 @@ from typing import Any
 from conformance.draws import integers, uniform, values
 from conformance.dtypes import lookup
 from conformance.lazy import F, torch
+from conformance.numerics import COMPOSITE_SIGMAS
 from conformance.rules import ROUNDED, Composite
 from conformance.spec import Operator, Sample, TensorSpec, tensor
 
@@ -99,10 +100,11 @@ def _padded(packed: torch.Tensor, bits: int) -> torch.Tensor:
 def _quantised_left(
     a: torch.Tensor, *others: Any, block_size: int, accuracy_level: int = 0, **attributes: Any
 ) -> Any:
-    """What level 4 adds: A may be rounded to int8 in blocks, each element by half a step of its block's largest.
+    """What level 4 adds: A may be rounded to int8 in blocks, to steps of their largest magnitude over 127 (or of their
+    range, at most twice that, over 255).
 
-    The step is the largest magnitude over 127, or the range (at most twice that) over 255. Level 4 is asked in float32
-    only, so the units are float32's.
+    Each element is then off by half a step at most, and by 1/√12 of one in the root mean square; the errors of a sum are
+    independent. Level 4 is asked in float32 only, so the units are float32's.
     """
     exact = matmul_n_bits(a, *others, block_size=block_size, **attributes)
     if accuracy_level != 4:
@@ -110,11 +112,13 @@ def _quantised_left(
     columns = attributes["K"]
     room = F.pad(a.abs(), [0, -columns % block_size])
     most = torch.unflatten(room, -1, (-1, block_size)).amax(-1, keepdim=True)
-    step = (most / 254).expand(*most.shape[:-1], block_size).flatten(-2)[..., :columns]
+    step = (most / 127).expand(*most.shape[:-1], block_size).flatten(-2)[..., :columns]
     b, scales, zero_points, *_ = (*others, None, None)
     identity = torch.eye(columns, dtype=a.dtype, device=a.device)
     weights = matmul_n_bits(identity, b, scales, zero_points, block_size=block_size, **attributes)
-    return torch.matmul(step, weights.abs()) / lookup("float32").u
+    largest = torch.matmul(step / 2, weights.abs())
+    deviation = torch.matmul(step * step / 12, weights * weights).sqrt()
+    return torch.minimum(largest, COMPOSITE_SIGMAS * deviation) / lookup("float32").u
 
 
 def matmul_bnb4(
@@ -244,9 +248,10 @@ def _n_bits() -> Iterator[Sample]:
         yield sample(f"{bits}-bits-zero-points", (3, 96), bits=bits, block=32, zero="packed", bias=True)
         yield sample(f"{bits}-bits-one-row", (1, 64), 24, bits=bits, block=32, dtypes=ONE)
     yield sample("level-1", (3, 64), block=32, zero="packed", accuracy_level=1, dtypes=ONE)
+    fourth: dict[str, Any] = {"block": 32, "accuracy_level": 4, "dtypes": ONE, "tags": frozenset({"coarse"})}
     for name, rows, zero in (("", 3, ""), ("-zero-points", 5, "packed"), ("-one-row", 1, "packed")):
-        yield sample(f"level-4{name}", (rows, 128), 16, block=32, zero=zero, accuracy_level=4, dtypes=ONE)
-    yield sample("level-4-8-bits", (3, 128), 16, bits=8, block=32, accuracy_level=4, dtypes=ONE)
+        yield sample(f"level-4{name}", (rows, 128), 16, zero=zero, **fourth)
+    yield sample("level-4-8-bits", (3, 128), 16, bits=8, **fourth)
     yield sample("large", (7, 512), 129, block=32, zero="packed", tags=s.LARGE)
     yield sample("large-one-row", (1, 1024), 256, block=128, dtypes=ONE, tags=s.LARGE)
     yield sample("dynamic", (3, 32), again=((1, 32), (17, 32)), tags=s.DYNAMIC)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.draws import choice
-from conformance.dtypes import BOOL, FLOATS, INTEGERS, lookup
+from conformance.dtypes import BOOL, FLOATS, INTEGERS, from_onnx, lookup
 from conformance.lazy import torch
 from conformance.rules import EXACT, Composite
 from conformance.spec import Operator, Sample, const, tensor
@@ -42,12 +42,34 @@ def constant(
     value_floats: list[float] | None = None,
     value_int: int | None = None,
     value_ints: list[int] | None = None,
+    sparse_value: Any = None,
 ) -> Tensor:
     if value is not None:
         return value
+    if sparse_value is not None:
+        return _dense(sparse_value)
     if value_float is not None or value_floats is not None:
         return torch.tensor(value_floats if value_float is None else value_float, dtype=torch.float32)
     return torch.tensor(value_ints if value_int is None else value_int, dtype=torch.int64)
+
+
+def _dense(sparse: Any) -> Tensor:
+    """An ``onnx.SparseTensorProto`` with its zeros; indices are flat, or a row of coordinates for each value."""
+    import onnx
+
+    dense = np.zeros(list(sparse.dims), lookup(from_onnx(sparse.values.data_type).name).numpy)
+    at = onnx.numpy_helper.to_array(sparse.indices)
+    where = np.unravel_index(at, dense.shape) if at.ndim == 1 else tuple(at.T)
+    dense[where] = onnx.numpy_helper.to_array(sparse.values)
+    return torch.from_numpy(dense)
+
+
+def sparse_of(items: Sequence[float], indices: Sequence[Any], shape: Sequence[int]) -> Any:
+    """An ``onnx.SparseTensorProto`` of these float32 numbers at ascending indices, for an attribute."""
+    import onnx
+
+    places = onnx.numpy_helper.from_array(np.array(indices, np.int64), "indices")
+    return onnx.helper.make_sparse_tensor(value_of(items, "float32"), places, list(shape))
 
 
 def constant_of_shape(input: Tensor, value: Tensor | None = None) -> Tensor:
@@ -115,6 +137,11 @@ def constants() -> Iterator[Sample]:
     yield given("floats", {"value_floats": [0.1, -2.5, 1e30]}, "float32")
     yield given("int", {"value_int": -7}, "int64")
     yield given("ints", {"value_ints": [2**62, -(2**63), 0]}, "int64")
+    yield given("string", {"value_string": "Γ x"}, "string")
+    yield given("strings", {"value_strings": ["a", "", "Γ x"]}, "string")
+    flat, pairs = [1, 3, 11], [[0, 1], [0, 3], [2, 3]]
+    for name, indices in (("flat", flat), ("coordinates", pairs)):
+        yield given(f"sparse-{name}", {"sparse_value": sparse_of([1.5, -2.0, 0.1], indices, (3, 4))}, "float32")
     yield given("tensor-opset-11", {"value": value_of([1, 2], "float32")}, "float32", opset=11)
     yield given("ints-opset-12", {"value_ints": [3, 4]}, "int64", opset=12)
     yield given("no-value", {}, "float32", refuse="exactly one value is needed")
@@ -162,6 +189,7 @@ def eyes() -> Iterator[Sample]:
         attributes = {"dtype": lookup(dtype).onnx, "k": 1}
         opset = 22 if dtype == "bfloat16" else None
         yield tagged(f"dtype-{dtype}", tensor(*x), attributes=attributes, dtypes=ONE, opset=opset)
+    yield tagged("dtype-main-diagonal", tensor(*x), attributes={"dtype": 6}, dtypes=ONE)
     yield tagged("dynamic", tensor(2, 3), dtypes=PAIR, again=((tensor(4, 4),), (tensor(1, 7),)), tags=DYNAMIC)
     yield tagged("opset-11", tensor(*x), attributes={"k": -1}, dtypes=PAIR, opset=11)
     yield tagged("rank-3", tensor(2, 3, 4), dtypes=ONE, refuse="rank 3")
@@ -186,6 +214,7 @@ def ranges() -> Iterator[Sample]:
     yield steps("thirds-down", 1.0, -7.1, -1 / 3, dtypes=FLOATS, exact=False)
     yield steps("many-tenths", -100.0, 100.0, 0.1, dtypes=("float32", "float64"), exact=False, tags=LARGE)
     yield steps("float16", 2, 15, 3, dtypes=("float16", "bfloat16"), opset=27)
+    yield steps("stash-float16", 2, 15, 3, dtypes=("float16",), attributes={"stash_type": 10}, opset=27)
     sets = [(0, 4, 1), (3, 30, 5), (7, 0, -2)]
     first, *rest = (tuple(literal(i, shape=()) for i in items) for items in sets)
     yield tagged("dynamic", *first, again=tuple(rest), dtypes=PAIR, exact=True, tags=DYNAMIC)

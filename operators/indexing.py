@@ -13,7 +13,7 @@ from conformance.rules import Accumulation
 from conformance.spec import Operator, Sample, TensorSpec, tensor
 
 from .movement import COPIED, NARROW, PAIR, moves, positive, special_moves
-from .samples import DYNAMIC, EMPTY, LARGE, UNUSUAL, literal, refusals, tagged
+from .samples import DYNAMIC, EMPTY, LARGE, UNUSUAL, literal, pairwise, refusals, tagged
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -273,6 +273,13 @@ def scatters_of_elements() -> Iterator[Sample]:
         (4, 9), index(*range(9), shape=(1, 9)), tensor(1, 9), attributes={"axis": 1}, exact=True
     )
     yield from _reductions(x, index(1, 3, 1, 1, -1, 4, 0, 0, 0, 2, -3, 2, shape=(4, 3)), (4, 3), axis=1)
+    # One update for each place: nothing depends on their order.
+    apart = (tensor(*x), index(1, 3, -4, 0, 0, 2, shape=(2, 3)), tensor(2, 3))
+    yield from pairwise(
+        Sample("pairs", apart, exact=True),
+        {"reduction": (None, "mul", "max", "min"), "axis": (None, -1)},
+        valid=lambda row: row["reduction"] is not None or row["axis"] is not None,
+    )
     once = (tensor(4, 5), columns, tensor(4, 2))
     yield tagged("add-once", *once, attributes={"axis": 1, "reduction": "add"}, dtypes=FLOATS)
     many = (tensor(129, 257), random_index(513, 257, n=129), tensor(513, 257))
@@ -363,6 +370,7 @@ def tensor_scatters() -> Iterator[Sample]:
         ("circular", (cache, update, index(5, 4, 11)), circular),
         ("heads", heads, {}),
         ("axis-1", (tensor(2, 5, 3, 4), tensor(2, 2, 3, 4), index(3, 0)), {"axis": 1}),
+        ("axis-1-circular", (tensor(2, 5, 3, 4), tensor(2, 2, 3, 4), index(4, 0)), {"axis": 1, **circular}),
         ("last-axis", (tensor(2, 3, 5), tensor(2, 3, 2), index(1, 3)), {"axis": -1}),
         ("whole-cache", (cache, tensor(3, 6, 4), index(0, 0, 0)), {}),
     )

@@ -417,6 +417,8 @@ def spaces() -> Iterator[Sample]:
     again = ((tensor(1, 3, 6, 2),), (tensor(4, 3, 2, 8),))
     yield tagged("dynamic", tensor(2, 3, 4, 4), attributes=two, dtypes=PAIR, again=again, tags=DYNAMIC)
     yield tagged("opset-11", tensor(*x), attributes=two, dtypes=PAIR, opset=11)
+    column = {"blocksize": 2, "mode": "CRD"}
+    yield tagged("column-row-depth", tensor(*x), attributes=column, dtypes=PAIR, opset=28)
     yield tagged("odd-height", tensor(1, 3, 5, 4), attributes=two, dtypes=ONE, refuse="5 is no multiple of 2")
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from conformance.draws import choice, distinct, full, integers, uniform, values
@@ -13,7 +14,7 @@ from conformance.spec import Operator, Sample, TensorSpec, tensor
 
 from .casting import FEW_BITS, FLOAT8, INT4, TINY, to_dtype
 from .movement import positive
-from .samples import DYNAMIC, EMPTY, INF, LARGE, SCALAR, SPECIAL, literal, refusals, tagged
+from .samples import DYNAMIC, EMPTY, INF, LARGE, SCALAR, SPECIAL, literal, pairwise, refusals, tagged
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -198,6 +199,7 @@ def quantisations() -> Iterator[Sample]:
         exact=True,
         dtypes=few,
     )
+    yield from _quantisation_pairs()
     quarters = integers(-100, 100)
     precise = {"precision": 1}
     half = fixed(0.25, dtype="float16")
@@ -230,6 +232,45 @@ def quantisations() -> Iterator[Sample]:
     yield tagged("shapes-differ", tensor(*x), scales(4), wrong, dtypes=ONE, refuse="4 scales, 3 zero points")
     yield tagged(
         "float-zero-point", tensor(*x), fixed(0.1), fixed(0.0), dtypes=ONE, refuse="the zero point is float32"
+    )
+
+
+def _parameters(row: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of the scales of a combination: of blocks, else one for each place along the axis."""
+    axis = 1 if row["axis"] is None else row["axis"] % len(shape)
+    if not row["block_size"]:
+        return (shape[axis],)
+    return tuple(n // row["block_size"] if i == axis else n for i, n in enumerate(shape))
+
+
+def _quantisation_pairs() -> Iterator[Sample]:
+    """Exact in any order: the scales are powers of two."""
+    shape = (4, 6, 2)
+
+    def inputs(row: Mapping[str, Any]) -> tuple[TensorSpec, ...]:
+        scale = TensorSpec(_parameters(row, shape), choice(0.25, 0.5, 1.0), None, constant=True)
+        if row["output_dtype"] is not None:
+            return tensor(*shape), scale
+        dtype = "uint8" if row["saturate"] is None else "float8e4m3fn"
+        zero = (
+            zeros(*scale.shape, dtype=dtype) if dtype == "uint8" else replace(scale, dtype=dtype, draw=full(0.0))
+        )
+        return tensor(*shape, draw=uniform(-600.0, 600.0)), scale, zero
+
+    def valid(row: Mapping[str, Any]) -> bool:
+        return row["saturate"] is None or row["output_dtype"] in (None, 17)  # only float8 does not saturate
+
+    yield from pairwise(
+        Sample("pairs", (), exact=True, opset=23),
+        {
+            "axis": (None, 0, -1),
+            "block_size": (None, 2),
+            "output_dtype": (None, 3, 17),
+            "precision": (None, 1),
+            "saturate": (None, 0),
+        },
+        inputs=inputs,
+        valid=valid,
     )
 
 
@@ -266,6 +307,11 @@ def dequantisations() -> Iterator[Sample]:
         zero = TensorSpec((), integers(0, 99), None, constant=True)
         yield tagged(f"{scale}-scale", x, scales(dtype=scale), zero, dtypes=few)
         yield tagged(f"{scale}-scale-axis", x, scales(4, dtype=scale), dtypes=few)
+    yield from pairwise(
+        Sample("pairs", (), dtypes=("int8",), opset=23),
+        {"axis": (None, 0, -1), "block_size": (None, 2), "output_dtype": (None, 10)},
+        inputs=lambda row: (tensor(4, 6, 2, draw=FULL), *parameters(*_parameters(row, (4, 6, 2)))),
+    )
     output = {"output_dtype": 10}
     yield tagged("output-dtype", x, *parameters(), attributes=output, dtypes=few, opset=23)
     ends = literal(*range(-128, 128))

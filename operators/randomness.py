@@ -22,7 +22,7 @@ from conformance.rules import Random
 from conformance.spec import Operator, Sample, TensorSpec, tensor
 
 from .casting import FLOAT8
-from .samples import EMPTY, INF, NAN, SCALAR, SPECIAL, UNUSUAL, literal, tagged
+from .samples import EMPTY, INF, NAN, SCALAR, SPECIAL, UNUSUAL, literal, pairwise, tagged
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -273,8 +273,10 @@ def _generators(first: str, second: str) -> Iterator[Sample]:
     shape = {"shape": list(MANY)}
     yield from _typed("many", (*WIDE, "bfloat16"), shape)
     yield from _typed("parameters", WIDE, {**shape, first: -3.5, second: 2.0})
-    yield tagged("default-type", attributes=shape, dtypes=ONE)
-    yield tagged("seed", attributes={**shape, "seed": 7.0}, dtypes=ONE)
+    yield from pairwise(
+        Sample("pairs", (), shape),
+        {first: (None, -3.5), second: (None, 2.0), "seed": (None, 7.0), "dtype": (None, 10)},
+    )
     yield tagged("small-scale", attributes={**shape, first: 0.0, second: 1e-3}, dtypes=ONE)
     yield tagged("rank-6", attributes={"shape": [2, 1, 30, 4, 5, 7]}, dtypes=ONE)
     yield tagged("vector", attributes={"shape": [10007]}, dtypes=ONE)
@@ -290,7 +292,10 @@ def _likes(first: str, second: str) -> Iterator[Sample]:
     many = tensor(*MANY)
     yield tagged("many", many, dtypes=WIDE)
     yield tagged("parameters", many, attributes={first: -3.5, second: 2.0}, dtypes=WIDE)
-    yield tagged("seed", many, attributes={"seed": 7.0}, dtypes=ONE)
+    yield from pairwise(
+        Sample("pairs", (many,)),
+        {first: (None, -3.5), second: (None, 2.0), "seed": (None, 7.0), "dtype": (None, 10)},
+    )
     for dtype in WIDE:
         attributes = {"dtype": lookup(dtype).onnx}
         yield tagged(f"to-{dtype}", many, attributes=attributes, dtypes=("int64", "float32"))
@@ -312,6 +317,8 @@ def bernoullis() -> Iterator[Sample]:
     yield tagged("certain", tensor(99, 7, draw=choice(0.0, 1.0)), dtypes=WIDE, tags=SPECIAL)
     yield tagged("mixed", tensor(*MANY, draw=choice(0.0, 1.0, 0.5, 0.125)), dtypes=ONE)
     yield tagged("seed", tensor(*MANY, draw=full(0.5)), attributes={"seed": 3.0}, dtypes=ONE)
+    both = {"seed": 3.0, "dtype": 7}
+    yield tagged("seed-to-int64", tensor(*MANY, draw=full(0.25)), attributes=both, dtypes=ONE)
     for dtype in (*FLOATS, *INTEGERS, *BOOL):
         attributes = {"dtype": lookup(dtype).onnx}
         yield tagged(f"to-{dtype}", tensor(*MANY, draw=full(0.25)), attributes=attributes, dtypes=ONE)
@@ -332,6 +339,7 @@ def multinomials() -> Iterator[Sample]:
     )
     yield tagged("one-class", tensor(4, 1), attributes={"sample_size": 3}, dtypes=ONE)
     yield tagged("one-sample", tensor(5, 4), dtypes=ONE)
+    yield tagged("one-sample-int64-seed", tensor(5, 4), attributes={"dtype": 7, "seed": 5.0}, dtypes=ONE)
     vector = tensor(4)
     yield tagged("vector", vector, dtypes=ONE, refuse="rank 1")
 

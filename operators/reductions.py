@@ -212,6 +212,7 @@ def positions() -> Iterator[Sample]:
     last = {"axis": 1, "select_last_index": 1}
     yield Sample("ties-last", (tied,), last, dtypes=(*FLOATS, "int32", "int8", "uint8"))
     yield Sample("ties-last-keepdims-0", (tied,), {**last, "keepdims": 0}, dtypes=s.FEW)
+    yield Sample("ties-last-default-axis", (tied,), {"select_last_index": 1}, dtypes=one)
     yield Sample("all-equal", (tensor(2, 9, draw=full(3)),), {"axis": 1}, dtypes=s.FEW)
     yield Sample("vector", (tensor(17, draw=distinct()),), {"keepdims": 0}, dtypes=s.FEW, tags=s.SCALAR)
     yield Sample("rank-6", (tensor(2, 3, 1, 4, 5, 2, draw=distinct()),), {"axis": 3}, dtypes=s.FEW)

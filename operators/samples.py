@@ -7,11 +7,13 @@ an operator stays at some dozens of cases. A sample's dtypes are those listed *a
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from allpairspy import AllPairs
 
 from conformance.draws import AUTO, Draw, choice, integers, subnormal, values
 from conformance.dtypes import FLOATS, lookup
@@ -36,6 +38,7 @@ __all__ = [
     "fits",
     "literal",
     "only",
+    "pairwise",
     "reduction",
     "refusals",
     "tagged",
@@ -101,6 +104,99 @@ def only(
         if refusals or not sample.refuse:
             own = {**(attributes or {}), **sample.attributes}
             yield replace(sample, name=prefix + sample.name, attributes=own, **fields)
+
+
+def pairwise(
+    base: Sample,
+    attributes: Mapping[str, Sequence[Any]],
+    *,
+    variations: Mapping[str, Sequence[Any]] | None = None,
+    inputs: Callable[[Mapping[str, Any]], Sequence[TensorSpec | None]] | None = None,
+    more: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
+    valid: Callable[[Mapping[str, Any]], bool] | None = None,
+) -> Iterator[Sample]:
+    """Samples that have every value of each parameter together with every value of each other one, in few cases.
+
+    Most defects that need more than one attribute need two of them (Kuhn, Wallace and Gallo, Software Fault
+    Interactions and Implications for Software Testing, IEEE TSE 30(6), 2004: table 1 has 70 to 97 %).
+
+    ``attributes``: the values of each attribute, None where it is left out; they are added to ``base``'s own.
+    ``variations``: further parameters, which are no attributes: a rank, an optional input, two outputs.
+    ``inputs``: the inputs of a combination, by parameter (default: those of ``base``).
+    ``more``: attributes that follow from a combination.
+    ``valid``: whether a combination is one that ONNX allows and defines. It is also asked of the first parameters
+    of one, and takes each parameter that it looks at from the mapping by ``[]``: a no is then final.
+
+    The names say what differs from the plain operator, so that a name means the same when values are added; the
+    order is always the same. The samples run in ``base``'s dtypes, float32 where it has none.
+    """
+    parameters = {**attributes, **(variations or {})}
+
+    def chosen(places: Sequence[int]) -> dict[str, Any]:
+        return {name: items[i] for (name, items), i in zip(parameters.items(), places, strict=False)}
+
+    def allowed(places: Sequence[int]) -> bool:
+        try:
+            return valid is None or valid(chosen(places))
+        except KeyError:
+            return len(places) < len(parameters)  # it looks at one that is not chosen yet
+
+    for places in _covering([len(items) for items in parameters.values()], allowed):
+        row = chosen(places)
+        own = {name: row[name] for name in attributes if row[name] is not None}
+        yield replace(
+            base,
+            name="-".join([base.name, *filter(None, (_label(name, value) for name, value in row.items()))]),
+            inputs=tuple(inputs(row)) if inputs else base.inputs,
+            attributes={**base.attributes, **own, **(more(row) if more else {})},
+            dtypes=base.dtypes or FEW[:1],
+        )
+
+
+def _covering(sizes: Sequence[int], allowed: Callable[[Sequence[int]], bool]) -> list[list[int]]:
+    """Combinations of places that have every two allowed ones together.
+
+    AllPairs stops at the first combination that brings nothing new, and where some are not allowed that may be
+    before the end. Each pair that is then missing is held fast, and of the combinations that have it the one is taken
+    that has most of the others.
+    """
+    everything = [list(range(size)) for size in sizes]
+    found = [list(row) for row in AllPairs(everything, filter_func=allowed)]
+    together = [
+        ((i, a), (j, b))
+        for (i, first), (j, second) in itertools.combinations(enumerate(everything), 2)
+        for a, b in itertools.product(first, second)
+    ]
+    missing = set(together).difference(*map(_pairs_of, found))
+    for pair in together:
+        if pair not in missing:
+            continue
+        held = dict(pair)
+        fixed = [[held[k]] if k in held else places for k, places in enumerate(everything)]
+        rows = [list(row) for row in AllPairs(fixed, filter_func=allowed)]
+        if rows:
+            found.append(max(rows, key=lambda row: len(missing & _pairs_of(row))))
+            missing -= _pairs_of(found[-1])
+    return found
+
+
+def _pairs_of(row: Sequence[int]) -> set[tuple[tuple[int, int], tuple[int, int]]]:
+    """Every two parameters of a combination with their places."""
+    return set(itertools.combinations(enumerate(row), 2))
+
+
+def _label(name: str, value: Any) -> str:
+    """A parameter's part of a name: nothing where it is left out, a yes (or a long list) as its name, a word as it
+    is."""
+    if value is None or value is False:
+        return ""
+    if isinstance(value, str):
+        return value.lower().replace("_", "-")
+    parameter = name.lower().replace("_", "-")
+    if value is True or (value == 1 and isinstance(value, int)) or (isinstance(value, list) and len(value) > 4):
+        return parameter
+    items = "x".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    return f"{parameter}-{items}".lower()
 
 
 def _resized(
@@ -328,6 +424,7 @@ def reduction(
     yield Sample("all-axes-keepdims-0", (x,), {"keepdims": 0}, dtypes=FEW, tags=SCALAR)
     yield Sample("empty-axes", (x, const([])), {"keepdims": 0}, dtypes=FEW)
     yield Sample("no-axes-noop", (x,), {"noop_with_empty_axes": 1}, dtypes=FEW)
+    yield Sample("no-axes-noop-keepdims-0", (x,), {"noop_with_empty_axes": 1, "keepdims": 0}, dtypes=one)
     yield Sample("empty-axes-noop", (x, const([])), {"noop_with_empty_axes": 1}, dtypes=FEW)
     yield Sample("axes-at-run-time", (x, literal(1, dtype="int64")), shape=(3, 1, 5), dtypes=FEW)
     yield Sample("scalar", (tensor(draw=draw),), dtypes=FEW, tags=SCALAR)

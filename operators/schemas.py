@@ -8,6 +8,7 @@ inference and the defaults of attributes like any other schema. What the operato
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -629,7 +630,12 @@ def _type(elem_type: int, dims: Dims | None) -> TypeProto:
 
 @functools.cache
 def register() -> None:
-    """Make the schemas known to onnx, once. One that something else in the process has registered stays."""
+    """Make the schemas known to onnx, once. One that something else in the process has registered stays.
+
+    ONNX's evaluator builds a table of all schemas by name when it is imported, and fails where two domains share one:
+    so it is imported first.
+    """
+    importlib.import_module("onnx.reference")
     for entry in ENTRIES:
         if not onnx.defs.has(entry.name, DOMAIN):
             onnx.defs.register_schema(_schema(entry))

@@ -15,7 +15,20 @@ from conformance.rules import EXACT, OrderFree
 from conformance.spec import Operator, Sample, TensorSpec, const, tensor
 
 from .movement import COPIED, PAIR, moves, positive, special_moves
-from .samples import DYNAMIC, EMPTY, INF, LARGE, NAN, SCALAR, SPECIAL, extremes, literal, refusals, tagged
+from .samples import (
+    DYNAMIC,
+    EMPTY,
+    INF,
+    LARGE,
+    NAN,
+    SCALAR,
+    SPECIAL,
+    extremes,
+    literal,
+    pairwise,
+    refusals,
+    tagged,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -173,8 +186,10 @@ def tops() -> Iterator[Sample]:
     yield top("axis-0", (9, 4), 2, axis=0)
     yield top("axis-middle", (2, 9, 3), 4, axis=1)
     yield top("axis-negative", (2, 9, 3), 4, axis=-2)
-    yield top("unsorted", (5, 19), 6, sorted=0)
-    yield top("unsorted-smallest", (5, 19), 6, sorted=0, largest=0)
+    yield from pairwise(
+        Sample("pairs", (tensor(7, 9, draw=distinct(1.0)), const([4])), outputs=2),
+        {"axis": (None, 0, -2), "largest": (None, 0), "sorted": (None, 0)},
+    )
     yield top("one", (4, 9), 1)
     yield top("all", (4, 9), 9)
     yield top("vector", (17,), 5)

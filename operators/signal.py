@@ -13,7 +13,7 @@ from conformance.rules import Composite
 from conformance.spec import Operator, Sample, const, tensor
 
 from .geometry import wide
-from .samples import DYNAMIC, FEW, LARGE, refusals
+from .samples import DYNAMIC, FEW, LARGE, literal, refusals
 
 __all__ = ["OPERATORS"]
 
@@ -74,6 +74,11 @@ def _dft_samples() -> Iterator[Sample]:
     yield sample("inverse", complex_, inverse=1)
     yield sample("inverse-real", real, inverse=1)
     yield sample("onesided", real, onesided=1)
+    # A real signal's half spectrum: nothing imaginary in its first bin, nor in the last one of an even length.
+    for name, length in (("even", 8), ("odd", 9)):
+        bins = [0.5, 0.0, 1.5, -0.25, -2.0, 0.75, 0.125, 1.0, -1.0, 0.0 if length == 8 else 3.0]
+        given = literal(*bins, shape=(1, 5, 2)), const(length)
+        yield Sample(f"onesided-inverse-{name}", given, {"onesided": 1, "inverse": 1}, dtypes=FEW)
     yield sample("onesided-odd", (2, 9, 1), onesided=1)
     yield sample("power-of-two", (2, 16, 1))
     yield sample("prime", (1, 13, 2))

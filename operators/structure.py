@@ -7,6 +7,7 @@ around the operator under test is exact in every type.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from string import Template
@@ -18,7 +19,7 @@ from conformance.rules import EXACT
 from conformance.spec import Operator, Sample, TensorSpec, tensor
 
 from .movement import NARROW
-from .samples import DYNAMIC, EMPTY, SCALAR, UNUSUAL, literal, tagged
+from .samples import DYNAMIC, EMPTY, SCALAR, UNUSUAL, literal, pairwise, tagged
 
 __all__ = ["OPERATORS", "Graph"]
 
@@ -151,6 +152,9 @@ def separations() -> Iterator[Sample]:
     x = tensor(5, 6)
     yield written("each-row", split("SplitToSequence (x)", "$T[m,n] y", 3), x, dtypes=TYPES)
     yield written("each-column", split("SplitToSequence <axis = 1> (x)", "$T[m,n] y", 5), x)
+    explicit = split("SplitToSequence <axis = 0, keepdims = 1> (x)", "$T[m,n] y", 3)
+    yield written("defaults-written-out", explicit, x, dtypes=ONE)
+    yield written("keepdims-0-rows", split("SplitToSequence <keepdims = 0> (x)", "$T[m] y", 2), x, dtypes=ONE)
     yield written("keepdims-0", split("SplitToSequence <axis = -1, keepdims = 0> (x)", "$T[m] y", 2), x)
     scalar = split("SplitToSequence (x, k)", "$T[m,n] y", -1, ", int64 k = {2}")
     yield written("chunks-of-2", scalar, x)
@@ -168,6 +172,7 @@ def joins() -> Iterator[Sample]:
     same = (tensor(2, 3), tensor(2, 3))
     yield written("axis-0", join("<axis = 0>"), *same, dtypes=TYPES)
     yield written("axis-negative", join("<axis = -1>"), *same)
+    yield written("new-axis-0", join("<axis = 0, new_axis = 0>"), *same, dtypes=ONE)
     cube = "$T[m,n,k] y"
     yield written("new-axis", join("<axis = 0, new_axis = 1>", cube), *same)
     yield written("new-axis-last", join("<axis = -1, new_axis = 1>", cube), *same)
@@ -207,6 +212,32 @@ def optionals() -> Iterator[Sample]:
     yield written(
         "sequence", text, tensor(2, 3), same="($T[2,3] x) => ($T[m,3] y) { y = Concat <axis = 0> (x, x) }"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """A model of an optional tensor without an element, which ONNX's text form has no type for: is there one?"""
+
+    def __call__(self, dtype: str, opset: int) -> Any:
+        import onnx
+        from onnx import helper
+
+        kind = helper.make_tensor_type_proto(lookup(dtype).onnx, [2, 3])
+        nodes = [
+            helper.make_node("Optional", [], ["o"], type=kind),
+            helper.make_node("OptionalHasElement", ["o"], ["y"]),
+        ]
+        output = helper.make_tensor_value_info("y", onnx.TensorProto.BOOL, [])
+        imports = [helper.make_opsetid("", opset)]
+        version = helper.find_min_ir_version_for(imports)
+        return helper.make_model(
+            helper.make_graph(nodes, "case", [], [output]), opset_imports=imports, ir_version=version
+        )
+
+
+def empty_optionals() -> Iterator[Sample]:
+    same = Graph("() => (bool y) <bool b = {0}> { y = Identity (b) }")
+    yield tagged("nothing-of-a-type", model=Nothing(), reference=same, dtypes=PAIR)
 
 
 def elements() -> Iterator[Sample]:
@@ -363,6 +394,7 @@ def scans() -> Iterator[Sample]:
     same = scan(after="all = Transpose (q)", all=across)
     for name, axis in (("output-axis", 1), ("output-axis-negative", -1)):
         yield written(name, scan(f", scan_output_axes = [{axis}]", all=across), *whole, same=same)
+    yield from _scan_pairs(scan, whole)
     stateless = """($T[n,3] xs, $T[n,3] ys) => ($T[n,3] all) {
         all = Scan <body = run ($T[3] a, $T[3] b) => ($T[3] s) { s = Add (a, b) }, num_scan_inputs = 2> (xs, ys)
     }"""
@@ -370,6 +402,29 @@ def scans() -> Iterator[Sample]:
     again = tuple((tensor(3, draw=SMALL), tensor(n, 3, draw=SMALL)) for n in (1, 9))
     yield written("dynamic", scan(), *whole, again=again, tags=DYNAMIC)
     yield written("opset-11", scan(), *whole, opset=11)
+
+
+def _scan_pairs(scan: Callable[..., str], whole: tuple[TensorSpec, ...]) -> Iterator[Sample]:
+    """Every two of where a scan goes along and which way, on its way in and out."""
+    reverse, turn = "{to} = Slice ({of}, e, b, z, e)", "{to} = Transpose ({of})"
+    values = {"axes": (None, [1]), "directions": (None, [0], [1])}
+    for pair in pairwise(
+        Sample("pairs", whole), {f"scan_{side}_{k}": v for side in ("input", "output") for k, v in values.items()}
+    ):
+        own = pair.attributes
+        extra = "".join(f", {k} = {v}" for k, v in own.items())
+        into = [turn] * ("scan_input_axes" in own) + [reverse] * (own.get("scan_input_directions") == [1])
+        out = [reverse] * (own.get("scan_output_directions") == [1]) + [turn] * ("scan_output_axes" in own)
+
+        def steps(parts: list[str], first: str, last: str) -> str:
+            names = [first, *(f"{first}{i}" for i in range(1, len(parts))), last]
+            return " ".join(p.format(of=names[i], to=names[i + 1]) for i, p in enumerate(parts))
+
+        xs = "$T[3,n] xs" if "scan_input_axes" in own else "$T[n,3] xs"
+        all = "$T[3,n] all" if "scan_output_axes" in own else "$T[n,3] all"
+        same = scan(before=steps(into, "xs", "p"), after=steps(out, "q", "all"), xs=xs, all=all)
+        inputs = (whole[0], tensor(3, 5, draw=SMALL)) if "scan_input_axes" in own else whole
+        yield written(pair.name, scan(extra, xs=xs, all=all), *inputs, same=same, dtypes=ONE)
 
 
 def words(*items: str, shape: tuple[int, ...] | None = None) -> TensorSpec:
@@ -390,20 +445,21 @@ def normalisations() -> Iterator[Sample]:
     x = words("Monday", "tuesday", "WEDNESDAY", "monday", "x1")
     for name, attributes in (
         ("none", {}),
-        ("lower", {**c, "case_change_action": "LOWER"}),
-        ("upper", {**c, "case_change_action": "UPPER"}),
         ("stopwords", {"stopwords": ["monday", "x1"], "is_case_sensitive": 1}),
-        (
-            "stopwords-any-case",
-            {"stopwords": ["monday"], "is_case_sensitive": 0, "case_change_action": "LOWER", **c},
-        ),
         (
             "stopwords-then-upper",
             {"stopwords": ["Monday"], "is_case_sensitive": 1, "case_change_action": "UPPER", **c},
         ),
-        ("locale", {"locale": "C", "is_case_sensitive": 1}),
     ):
         yield tagged(name, x, attributes=attributes, dtypes=STRINGS)
+    yield from pairwise(
+        Sample("pairs", (x,), c, dtypes=STRINGS),
+        {
+            "case_change_action": (None, "LOWER", "UPPER"),
+            "is_case_sensitive": (None, 1),
+            "stopwords": (None, ["monday", "X1"]),
+        },
+    )
     everything = {"stopwords": ["a", "b"], "is_case_sensitive": 1}
     yield tagged("nothing-left", words("a", "b"), attributes=everything, dtypes=STRINGS, tags=EMPTY)
     yield tagged("row", words("a", "C", "b", shape=(1, 3)), attributes=everything, dtypes=STRINGS)
@@ -423,6 +479,8 @@ def string_splits() -> Iterator[Sample]:
         ("delimiter-of-two", {"delimiter": "  "}),
     ):
         yield tagged(name, x, attributes=attributes, outputs=2, dtypes=STRINGS)
+    few = words("a b  c", "two words", "one")
+    yield tagged("whitespace-maxsplit", few, attributes={"maxsplit": 1}, outputs=2, dtypes=STRINGS)
     yield tagged(
         "matrix",
         words("a,b", "c", "d,e,f", ",", shape=(2, 2)),
@@ -463,7 +521,7 @@ OPERATORS = (
     _evaluated("SplitToSequence", separations),
     _evaluated("ConcatFromSequence", joins),
     _evaluated("SequenceMap", mappings),
-    _evaluated("Optional", optionals),
+    _evaluated("Optional", lambda: itertools.chain(optionals(), empty_optionals())),
     _evaluated("OptionalGetElement", elements),
     _evaluated("OptionalHasElement", presences),
     _evaluated("If", branches, variable="V"),

@@ -27,6 +27,7 @@ __all__ = ["OPERATORS"]
 ONE = ("float32",)
 GPU = ("float32", "float16", "bfloat16")
 MASKED = -10000.0
+OPEN = frozenset({"left-open"})  # rows of a cache are
 
 
 # What they mean.
@@ -561,9 +562,9 @@ def _grouped_samples() -> Iterator[Sample]:
     yield sample("rotary-positions", ONE, new=1, held=6, rotary=8, positions=at)
     yield sample("chunk", ONE, batch=1, new=3, held=6)
     yield sample("chunk-rotary", batch=1, new=3, held=6, rotary=8)
-    yield sample("ragged", new=1, held=6, before=(6, 3))
-    yield sample("ragged-rotary", ONE, new=1, held=6, before=(2, 6), rotary=8)
-    yield sample("spare-capacity", new=1, held=12, before=(6, 4), rotary=8)
+    yield sample("ragged", new=1, held=6, before=(6, 3), tags=OPEN)
+    yield sample("ragged-rotary", ONE, new=1, held=6, before=(2, 6), rotary=8, tags=OPEN)
+    yield sample("spare-capacity", new=1, held=12, before=(6, 4), rotary=8, tags=OPEN)
     yield sample("no-present", ONE, new=1, held=6, outputs=1)
     yield sample("multi-query", ONE, q=4, kv=1)
     yield sample("one-head-each", ONE, q=3, kv=3, new=1, held=6)

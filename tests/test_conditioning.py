@@ -17,7 +17,8 @@ from conformance.spec import Case, Source
 WIDEST = 1e-3
 SMALLEST = 1e-5  # for outputs that are all next to zero
 # Whose subject is conditioning itself, or numbers that have no digits left.
-HARD = frozenset({"cancellation", "special", "large"})
+# Or whose bound is wide by definition: tests/test_extensions.py asks what these still catch.
+HARD = frozenset({"cancellation", "special", "large", "coarse", "left-open"})
 
 
 def composites() -> dict[str, list[Case]]:

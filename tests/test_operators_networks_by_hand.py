@@ -259,7 +259,7 @@ def _row(at: float, size: int, scale: float, a: Attributes) -> Array:
         weights = {i: v for i, v in weights.items() if 0 <= i < size}
     total = sum(weights.values())
     for i, v in weights.items():
-        row[min(max(i, 0), size - 1)] += v / total
+        row[min(max(i, 0), size - 1)] += v / total if total else 0.0  # beyond all that counts: extrapolated
     return row
 
 
@@ -353,6 +353,9 @@ def attention(
             offset = past if lens is None else int(lens[n]) - queries
             if (a["is_causal"] and j > i + offset) or (lens is not None and j >= lens[n]):
                 biased[j] = -np.inf
+            left, right = a.get("left_window_size", -1), a.get("right_window_size", -1)
+            if (left >= 0 and j < i + offset - left) or (right >= 0 and j > i + offset + right):
+                biased[j] = -np.inf
             if mask is not None:
                 m = np.broadcast_to(mask, (batch, heads, queries, mask.shape[-1]))[n, h, i]
                 value = m[j] if j < len(m) else (False if m.dtype == bool else -np.inf)
@@ -382,6 +385,10 @@ _FUNCTIONS: dict[str, Callable[..., Array]] = {
 }
 
 
+# Of the operators LeakyRelu and HardSigmoid.
+_USUAL = {"LeakyRelu": (0.01, 0.0), "HardSigmoid": (0.2, 0.5)}
+
+
 def _recurrent(gates: int, states: int, default: Sequence[str]) -> Callable[..., list[Array]]:
     def run(
         x: Array,
@@ -403,8 +410,9 @@ def _recurrent(gates: int, states: int, default: Sequence[str]) -> Callable[...,
         alphas, betas = (list(a.get(f"activation_{n}") or []) for n in ("alpha", "beta"))
         functions = []
         for name in names:
-            alpha = alphas.pop(0) if alphas and name not in ("Sigmoid", "Tanh", "Relu") else 0.0
-            beta = betas.pop(0) if betas and name in ("Affine", "HardSigmoid", "ScaledTanh") else 0.0
+            a0, b0 = _USUAL.get(name, (0.0, 0.0))
+            alpha = alphas.pop(0) if alphas and name not in ("Sigmoid", "Tanh", "Relu") else a0
+            beta = betas.pop(0) if betas and name in ("Affine", "HardSigmoid", "ScaledTanh") else b0
             functions.append((_FUNCTIONS[name], alpha, beta))
 
         def act(d: int, k: int, z: Array) -> Array:
