@@ -7,7 +7,7 @@ from typing import Any
 
 import onnx
 
-from ..graphs import TYPE_ATTRIBUTES, defaults_of
+from ..graphs import TYPE_ATTRIBUTES, schema_defaults
 from ..plan import samples_of
 from ..rules import Random
 from ..spec import Operator
@@ -51,7 +51,7 @@ def _changed(name: str, change: Callable[[Any], Any]) -> Callable[[Subject], Out
 
 def _ignored(name: str) -> Callable[[Subject], Outputs]:
     def spoil(subject: Subject) -> Outputs:
-        default = defaults_of(subject.case.operator, subject.case.opset, subject.case.domain).get(name)
+        default = schema_defaults(subject.case.operator, subject.case.opset, subject.case.domain).get(name)
         return _changed(name, lambda value: default)(subject)
 
     return spoil
@@ -99,7 +99,7 @@ def defects(operator: Operator) -> list[Defect]:
         if name not in _MODES:
             continue
         modes = list(dict.fromkeys(v for v in values if isinstance(v, str) and v))
-        default = next((v for v in (defaults_of(operator.name, 21, operator.domain).get(name),) if v), None)
+        default = next((v for v in (schema_defaults(operator.name, 21, operator.domain).get(name),) if v), None)
         modes += [default] if isinstance(default, str) and default not in modes else []
         if len(modes) > 1:
             pairs = zip(modes, [*modes[1:], modes[0]], strict=True)
