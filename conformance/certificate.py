@@ -205,6 +205,7 @@ class Certificate:
     back only because the suite is too small; None where there is none. ``missing``: where it is too small.
     ``dtypes``: for each tier the floating dtypes that it was judged in. ``blockers``: for the next tier, first
     things first. ``waiver_errors``: waivers that match nothing, have expired or cover a passing case.
+    ``sensitivity``: how much the suite was measured to see, as the run recorded it.
     """
 
     tier: int
@@ -220,6 +221,7 @@ class Certificate:
     waived: tuple[Waived, ...] = ()
     waiver_errors: tuple[str, ...] = ()
     track: str = "inference"
+    sensitivity: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def provisional(self) -> bool:
@@ -248,5 +250,6 @@ class Certificate:
                 "errors": list(self.waiver_errors),
             },
             "suite": dict(self.suite),
+            "sensitivity": dict(self.sensitivity) or None,
             "backend": dict(self.backend),
         }

@@ -278,6 +278,50 @@ def _list_operators(plan: Plan, group: str | None) -> None:
     _table(("operator", "family", "rule", "set", "weight", "cases"), rows)
 
 
+@cli.command(short_help="Measure what the suite sees: planted defects and legal variants.")
+@click.option("--family", "families", multiple=True, metavar="NAME", help="Only this family. Repeatable.")
+@click.option("--dtype", "dtypes", multiple=True, metavar="NAME", help="Only this dtype. Repeatable.")
+@click.option("--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes at a time.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the page here (Markdown).")
+@click.option("--figures", type=click.Path(path_type=Path), help="Write what certificates show here (JSON).")
+def sensitivity(
+    families: tuple[str, ...], dtypes: tuple[str, ...], jobs: int, output: Path | None, figures: Path | None
+) -> None:
+    """Measure what the standard suite sees: which of the defects planted into a correct backend it catches, and whether
+    it fails a backend that computes otherwise but rightly. Exit status 1 if it does.
+
+    Takes some minutes, and torch.
+    """
+    from .files import write_whole
+    from .goldens import default_folder
+    from .reports.sensitivity import markdown
+    from .reports.tally import percent
+    from .sensitivity import measure
+
+    found = measure(families, dtypes, default_folder(), jobs, lambda name: click.echo(name, err=True))
+    places = dict.fromkeys((a.family, a.dtype) for a in found.answers)
+    rows = []
+    for family, dtype in places:
+        own = [a for a in found.answers if (a.family, a.dtype) == (family, dtype)]
+        caught = sum(a.caught for a in own)
+        rows.append((family, dtype, f"{caught}/{len(own)}", percent(caught, len(own))))
+    _table(("family", "dtype", "caught", "share"), rows)
+    said = found.figures()
+    click.echo(
+        f"{said['caught']} of {said['planted']} planted defects caught ({percent(said['caught'], said['planted'])}); "
+        f"{said['failed']} of {said['verdicts']} verdicts on legal variants failed"
+    )
+    shown = {failure.case: failure for failure in reversed(found.failures)}
+    for failure in list(shown.values())[::-1]:
+        click.echo(f"  {failure.case} as {failure.variant}: {failure.message}")
+    if output is not None:
+        write_whole(output, markdown(found))
+    if figures is not None:
+        write_whole(figures, json.dumps(said, indent=1) + "\n")
+    if found.failures:
+        sys.exit(BELOW)
+
+
 @cli.command("new-backend")
 @click.argument("name")
 def new_backend(name: str) -> None:

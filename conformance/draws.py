@@ -28,6 +28,7 @@ __all__ = [
     "integers",
     "nonzero",
     "normal",
+    "subnormal",
     "uniform",
     "values",
 ]
@@ -73,6 +74,11 @@ def nonzero(low: float = 0.5, high: float = 2.0) -> Draw:
 def integers(low: int, high: int) -> Draw:
     """Whole numbers from low to high, both included, in any dtype: sums of few of them are exact in floats."""
     return Draw("integers", low, high)
+
+
+def subnormal() -> Draw:
+    """Subnormal numbers of the float type itself, of both signs and all sizes."""
+    return Draw("subnormal")
 
 
 def coin(share: float = 0.5) -> Draw:
@@ -185,6 +191,10 @@ def draw(recipe: Draw, shape: Sequence[int], dtype: str, key: str) -> np.ndarray
         flat = (_unit(key, count) * (b - a) + a) * sign
     elif kind == "integers":
         flat = _whole(key, count, int(a), int(b))
+    elif kind == "subnormal":
+        format_ = lookup(dtype)
+        sign = _whole(key + "/sign", count, 0, 1) * 2 - 1
+        flat = sign * _whole(key, count, 1, 2**format_.p - 1) * (format_.smallest * 2.0**-format_.p)
     elif kind == "coin":
         flat = _unit(key, count) < a
     elif kind == "distinct":

@@ -72,6 +72,7 @@ def grade(run: RunFolder) -> Certificate:
         dtypes={t: judged[t][0].floats for t in TIERS},
         waived=waivers.waived,
         waiver_errors=waivers.errors,
+        sensitivity=run.sensitivity,
     )
 
 

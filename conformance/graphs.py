@@ -29,6 +29,7 @@ __all__ = [
     "has_choice",
     "nodes_of",
     "proto_of",
+    "schema_defaults",
     "schema_of",
     "to_tensor_proto",
     "value_types",
@@ -350,7 +351,8 @@ def lookup_name(elem_type: int) -> str:
 
 
 @functools.cache
-def _defaults(operator: str, opset: int, domain: str) -> Mapping[str, Any]:
+def schema_defaults(operator: str, opset: int, domain: str) -> Mapping[str, Any]:
+    """The defaults of an operator's attributes, of those that have one; none for an operator without a schema."""
     schema = schema_of(operator, opset, domain)
     if schema is None:
         return {}
@@ -368,7 +370,7 @@ _UNWRITTEN = ("default_", "replaced_value_", "activations")
 
 def defaults_of(operator: Operator, opset: int) -> dict[str, Any]:
     """The schema's defaults at an opset (of the operator's domain), as far as a node may write them out together."""
-    found = _defaults(operator.name, opset, operator.domain)
+    found = schema_defaults(operator.name, opset, operator.domain)
     return {k: v for k, v in found.items() if not k.startswith(_UNWRITTEN)}
 
 
@@ -385,7 +387,7 @@ def _plain(value: Any) -> Any:
 def attributes_of(node: onnx.NodeProto, opset: int) -> dict[str, Any]:
     """A node's attributes as Python values, the schema's defaults filled in."""
     own = {a.name: _plain(helper.get_attribute_value(a)) for a in node.attribute}
-    return {**_defaults(node.op_type, opset, node.domain), **own}
+    return {**schema_defaults(node.op_type, opset, node.domain), **own}
 
 
 def nodes_of(model: onnx.ModelProto) -> list[Node]:

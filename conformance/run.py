@@ -16,6 +16,7 @@ from typing import Any
 
 from .casework import Casework, Ready
 from .errors import UsageError
+from .figures import published
 from .files import write_whole
 from .journal import Journal
 from .judge import Judgement, combine, judge
@@ -333,6 +334,7 @@ def _run_json(
     return {
         "format": 1,
         "suite": plan.suite(),
+        "sensitivity": published(),
         "backend": {**described, "spec": spec, "options": dict(launch.options)},
         "environment": _environment(),
         "command": list(options.command),

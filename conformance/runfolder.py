@@ -199,6 +199,15 @@ class RunFolder:
         return self.plan.suite
 
     @property
+    def sensitivity(self) -> Mapping[str, Any]:
+        """The figures of the suite's own test that the run recorded; empty where there are none, or no whole ones."""
+        found = self.run.get("sensitivity")
+        if not isinstance(found, dict) or not isinstance(found.get("suite"), dict):
+            return {}
+        counts = [found.get(key) for key in ("planted", "caught", "verdicts", "failed")]
+        return found if all(type(count) is int and count >= 0 for count in counts) else {}
+
+    @property
     def backend(self) -> Mapping[str, Any]:
         """What the backend said of itself."""
         backend: Mapping[str, Any] = self.run["backend"]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from allpairspy import AllPairs
 
-from conformance.draws import AUTO, Draw, integers, values
+from conformance.draws import AUTO, Draw, choice, integers, subnormal, values
 from conformance.dtypes import FLOATS, lookup
 from conformance.spec import Sample, TensorSpec, const, tensor
 
@@ -33,6 +33,7 @@ __all__ = [
     "SUBNORMALS",
     "UNUSUAL",
     "binary",
+    "carried",
     "extremes",
     "fits",
     "literal",
@@ -60,6 +61,21 @@ DYNAMIC = frozenset({"dynamic"})
 SPECIAL_VALUES: tuple[float, ...] = (NAN, INF, -INF, 0.0, -0.0, 1.0, -1.0, 1.5, -2.5)
 # Subnormal in float16, in float32 and bfloat16, in float64; what a narrower format cannot hold becomes zero.
 SUBNORMALS: tuple[float, ...] = (5.9604645e-08, -3.0517578e-05, 1e-40, -7e-39, 5e-324, -1e-310)
+
+
+def carried(base: Sample, *positions: int, infinity: bool = True) -> Iterator[Sample]:
+    """A sample with NaN among the values of the operands at these positions, with infinity, and with subnormal numbers
+    alone: for operators through which such values go to the outputs. In every float type."""
+    kinds = {"nan": choice(NAN, 1.0, -2.0, 0.5, 3.0), "subnormal": subnormal()}
+    if infinity:
+        kinds["infinity"] = choice(INF, 1.0, -2.0, 0.5, 3.0)
+    for kind, draw in kinds.items():
+        inputs = tuple(
+            replace(spec, draw=draw) if spec is not None and position in positions else spec
+            for position, spec in enumerate(base.inputs)
+        )
+        tags = base.tags | SPECIAL | ({"subnormal"} if kind == "subnormal" else set())
+        yield replace(base, name=f"{base.name}-{kind}", inputs=inputs, dtypes=FLOATS, again=(), tags=tags)
 
 
 def literal(*items: Any, shape: Sequence[int] | None = None, dtype: str | None = None) -> TensorSpec:
@@ -366,6 +382,8 @@ def variadic(
         size = len(special)
         table = literal(*special, shape=(size, 1)), literal(*special, shape=(1, size))
         yield Sample("special", table, dtypes=FLOATS, tags=SPECIAL)
+        small = tensor(3, 5, draw=subnormal())
+        yield Sample("subnormals", (small, small), dtypes=FLOATS, tags=SPECIAL | {"subnormal"})
     for dtype in limits:
         items = extremes(dtype)
         table = literal(*items, shape=(len(items), 1)), literal(*items, shape=(1, len(items)))
@@ -381,13 +399,15 @@ def reduction(
     empty: bool = True,
     exact: Draw | None = SMALL,
     special: Sequence[float] | None = SPECIAL_VALUES,
+    subnormals: bool = True,
     whole: TensorSpec | None = None,
     integral: tuple[str, ...] = ("int32", "int64"),
 ) -> Iterator[Sample]:
     """One operand reduced along ``axes``: an attribute before opset ``input_since``, an input from then on.
 
     ``empty``: whether a reduction over no elements is defined. ``exact``: whole numbers whose reduction is
-    exact in any order (None: there are none). ``whole``: the integer operand, reduced along axis 1, where it
+    exact in any order (None: there are none). ``subnormals``: whether operands so small that their products
+    are zero leave a result. ``whole``: the integer operand, reduced along axis 1, where it
     is not ``draw``'s. ``integral``: the integer dtypes for samples that do not run in every dtype.
     """
     x = tensor(3, 4, 5, draw=draw)
@@ -432,6 +452,9 @@ def reduction(
         ]
         table = literal(*[v for row in rows for v in row], shape=(len(rows), 5)), const([1])
         yield Sample("special", table, {"keepdims": 0}, dtypes=FLOATS, tags=SPECIAL)
+        if subnormals:
+            small = tensor(7, 5, draw=subnormal()), const([1])
+            yield Sample("subnormals", small, dtypes=FLOATS, tags=SPECIAL | {"subnormal"})
     yield Sample("axes-attribute", (x,), {"axes": [1]}, dtypes=("float32", "float64", *integral), opset=11)
     yield Sample(
         "axes-attribute-negative", (x,), {"axes": [0, -1], "keepdims": 0}, dtypes=one, opset=input_since - 1

@@ -18,6 +18,7 @@ from .distribution import HEIGHT, TICKS, WIDTH
 from .language import Language, load_language
 from .payload import as_script, columns
 from .tally import SEVERITY, SYMBOLS, figure, weighted
+from .tally import percent as part_of
 from .viewmodel import Page, page
 from .visible import clip, visible
 
@@ -75,6 +76,7 @@ def environment() -> Environment:
         tiers=TIERS,
         figure=figure,
         grouped=grouped,
+        share=part_of,
         exact_percent=exact_percent,
         weighted=weighted,
         clip=clip,

@@ -761,3 +761,21 @@ def test_a_run_in_which_every_vector_fails_loudly_stays_readable(tmp_path: Path)
     text = write_report(where).read_text("utf-8")
     assert len(text.encode()) < 4_000_000
     assert "and 1900 more" in Parsed(_section(text)).words()
+
+
+def test_the_page_says_how_much_the_suite_sees_and_whether_that_was_measured_with_these_cases(
+    run: RunFolder,
+) -> None:
+    figures = {"planted": 4000, "caught": 3999, "verdicts": 12345, "failed": 0}
+
+    def html(found: object) -> str:
+        told = replace(run, run={**run.run, "sensitivity": found})
+        return render_report(page(told, grade(told)), load_language("en"))
+
+    for digest, other in ((str(run.suite["digest"]), False), ("another", True)):
+        text = html({**figures, "suite": {"version": "9.9", "digest": digest}})
+        assert "4,000 defects" in text
+        assert "caught 3,999 of them (99.9 %)" in text
+        assert "12,345 verdicts" in text
+        assert ("suite 9.9, digest another" in text) == other
+    assert "How much the suite sees" not in html({"planted": "<b>", "suite": {}})
