@@ -48,7 +48,9 @@ def commanded(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 def test_verdicts_are_those_of_the_command_line(
     tmp_path: Path, commanded: dict[str, str], workers: tuple[str, ...]
 ) -> None:
-    done = run_suite(tmp_path, "--backend", "onnxruntime", "--suite", "smoke", "-k", "Softmax/ and not QLinear", *workers)
+    done = run_suite(
+        tmp_path, "--backend", "onnxruntime", "--suite", "smoke", "-k", "Softmax/ and not QLinear", *workers
+    )
     assert done.returncode == 0, done.stdout
     found = judged(tmp_path)
     assert {case: verdict for case, (verdict, _) in found.items()} == commanded
