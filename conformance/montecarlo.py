@@ -143,6 +143,7 @@ class _Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
         self._narrow = kind.p < lookup("float32").p
         self._held = 2.0 ** (kind.p + 1)  # whole numbers up to here are in the format
         # Where subnormals are common their rounding is absolute: half of 2u times the smallest normal number.
+        self._normal = kind.smallest
         self._smallest = kind.smallest if kind.smallest > 1e-30 else 0.0
         self._key = key
         self._generator = torch.Generator()
@@ -212,7 +213,7 @@ class _Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
                 parts.add_(self._signed(noise.unsqueeze(-1).expand_as(parts).clone()))
             return
         least = max(scale * _TAIL, self._smallest)
-        size = _power(result).mul_(2.0) if ulps else result
+        size = self._twice_power(result) if ulps else result
         if least:
             drawn = size.abs().clamp_(min=least).mul_(relative).masked_fill_(result == 0, 0.0)
         else:
@@ -227,6 +228,10 @@ class _Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
         if not math.isfinite(drawn.sum().item()):  # an infinite or undefined result stays as it is
             drawn.masked_fill_(~torch.isfinite(drawn), 0.0)
         result.add_(drawn)
+
+    def _twice_power(self, x: torch.Tensor) -> torch.Tensor:
+        """Of which u is an ulp: like `numerics.ulp` it ends at the smallest normal number; 0 for what is exactly 0."""
+        return _power(x).clamp_(min=self._normal).mul_(2.0).masked_fill_(x == 0, 0.0)
 
     def _signed(self, size: torch.Tensor) -> torch.Tensor:
         """``size`` with each sign flipped or not at random, in place: a random bit where the format has its sign."""

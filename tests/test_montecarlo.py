@@ -44,6 +44,15 @@ def test_elementary_functions_have_the_counts_of_the_table() -> None:
         np.testing.assert_allclose(sigma(lambda: torch.exp(x), dtype), expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_an_ulp_of_a_subnormal_result_is_that_of_the_smallest_normal_number(dtype: str) -> None:
+    x = torch.tensor([3.0, -1.0, 0.0], dtype=torch.float64) * (lookup(dtype).smallest / 16)
+    expected = (2.5 if dtype == "float32" else 1.0) * ulp(x.numpy() / 3, dtype)
+    out = sigma(lambda: x / 3.0, dtype)
+    assert (out[:2] >= 0.4 * expected[:2]).all()
+    assert out[2] == 0.0
+
+
 def test_moving_and_choosing_is_exact() -> None:
     x = numbers(4, 6)
 
