@@ -136,6 +136,13 @@ def test_the_suite_fails_no_legal_matrix_product_and_catches_what_is_planted_int
         assert answer.caught or f"{answer.operator}/{answer.dtype}" in page
 
 
+def test_an_operator_that_only_reads_strings_is_measured_and_not_a_crash(cache: Path) -> None:
+    found = measure(["logic"], ["string"], cache)
+    assert {a.operator for a in found.answers} == {"Equal", "Where"}
+    assert all(a.dtype == "string" for a in found.answers)
+    assert not found.failures
+
+
 @pytest.mark.parametrize(("word", "caught", "failed"), [("", 0, 0), ("no", 1, 1)])
 def test_a_judge_without_judgement_shows_in_the_figures(word: str, caught: int, failed: int, cache: Path) -> None:
     def compare(subject: Subject, outputs: Outputs, *, flush_to_zero: bool = False) -> str:

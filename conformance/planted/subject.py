@@ -91,7 +91,7 @@ class Subject:
         round once (None: where the operator's rule approximates). Raises `NotApplicable` where the case cannot be
         evaluated otherwise than it is.
         """
-        if self.operator.meaning is None or any(e.dtype == "string" for one in self.expected for e in one):
+        if self.operator.meaning is None or self._strings:
             if arithmetic is not None or meaning is not None or widen is not None or not self._evaluator_agrees:
                 raise NotApplicable
             return [self._by_evaluator(change(list(one)), attributes) for one in self.inputs]
@@ -128,6 +128,12 @@ class Subject:
     def _format(self) -> str:
         floats = [e.dtype for e in self.expected[0] if e.dtype in FLOATS]
         return min(floats, key=lambda d: lookup(d).p, default="float32")
+
+    @functools.cached_property
+    def _strings(self) -> bool:
+        """Whether strings go in or come out: torch has none."""
+        arrays = [a for one in (*self.ready.inputs, *self.good) for a in one]
+        return any(isinstance(a, np.ndarray) and a.dtype == object for a in arrays)
 
     @functools.cached_property
     def _evaluator_agrees(self) -> bool:
