@@ -12,8 +12,18 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
-__all__ = ["CORRECT", "EXACT", "ROUNDED", "TERMS", "conditioning", "is_real", "name_of"]
+__all__ = ["CORRECT", "EXACT", "ROUNDED", "TERMS", "Mode", "conditioning", "is_real", "name_of"]
+
+
+class Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
+    """What sees every aten operation between entering and leaving it."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: to protect a mode from torch.compile, torch would import its compiler, which takes seconds."""
+        return False
 
 
 def _words(text: str) -> frozenset[str]:

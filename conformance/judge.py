@@ -120,17 +120,20 @@ def _with_sequences(
     for position, (length, got) in enumerate(zip(lengths, actual, strict=True)):
         wanted = expected[start : start + (1 if length is None else length)]
         start += len(wanted)
+        items: Sequence[object] = [got]
         problem = ""
-        if length is not None and not isinstance(got, (list, tuple)):
-            problem = f"is {_type(got)} instead of a sequence of {_plural(length, 'tensor')}"
-        elif length is not None and len(got) != length:  # type: ignore[arg-type]  # it is a list here
-            problem = f"is a sequence of {_plural(len(got), 'tensor')} instead of {length}"  # type: ignore[arg-type]
+        if length is not None:
+            if not isinstance(got, (list, tuple)):
+                problem = f"is {_type(got)} instead of a sequence of {_plural(length, 'tensor')}"
+            elif len(got) != length:
+                problem = f"is a sequence of {_plural(len(got), 'tensor')} instead of {length}"
+            else:
+                items = got
         if problem:
             judgements.append(Judgement(Verdict.WRONG, f"output {position}: {problem}", {"output": position}))
             continue
-        items: Sequence[object] = [got] if length is None else got  # type: ignore[assignment]
         found = judge(wanted, items, inputs, attributes, flush_to_zero=flush_to_zero)
-        name = rf"output {position}" if length is None else rf"output {position}[\1]"
+        name = f"output {position}" if length is None else rf"output {position}[\1]"
         message = re.sub(r"^output (\d+)", name, found.message)
         judgements.append(Judgement(found.verdict, message, found.error | {"output": position}))
     return max(judgements, key=_rank, default=Judgement(Verdict.PASS))

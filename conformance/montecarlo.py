@@ -19,9 +19,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from .aten import CORRECT, EXACT, ROUNDED, TERMS, conditioning, is_real, name_of
+from .aten import CORRECT, EXACT, ROUNDED, TERMS, Mode, conditioning, is_real, name_of
 from .dtypes import lookup
 
 __all__ = ["BLOCK_SAMPLES", "OPERATOR_SAMPLES", "UnknownOperationError", "spread"]
@@ -126,14 +125,9 @@ def _accumulate(value: np.ndarray, origin: np.ndarray, total: np.ndarray) -> Non
     total += error
 
 
-class _Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
+class _Rounding(Mode):
     """Sees every aten operation of a run: leaves it undisturbed until `begin`, and disturbs it from then on. An
     accumulation's noise is computed at its first call and kept for the runs that follow."""
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """No: to protect a mode from torch.compile, torch would import its compiler, which takes seconds."""
-        return False
 
     def __init__(self, dtype: str, key: str) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

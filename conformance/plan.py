@@ -171,8 +171,7 @@ def _rules_text(case: Case) -> str:
 
 
 def _rule_name(operator: Operator) -> str:
-    rules = operator.rule if isinstance(operator.rule, tuple) else (operator.rule,)
-    return ", ".join(dict.fromkeys(_RULE_NAMES[type(r)] for r in rules))
+    return ", ".join(dict.fromkeys(_RULE_NAMES[type(r)] for r in operator.rules))
 
 
 def _case_json(case: Case) -> dict[str, Any]:

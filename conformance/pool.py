@@ -50,7 +50,9 @@ class Outcome:
     is no list of ONNX values). ``outputs``: for each feed the outputs in graph order: ndarray, list (a sequence),
     None (an absent optional) or ``Odd``. ``repeat``: "identical", "differs" or "not-repeated"; where it differs,
     ``others`` holds for each feed the outputs that came besides, each once. ``runs``: how often each feed was run to
-    the end. ``growth``: bytes a run by which the process grew steadily (None: not measured, as over few runs). ``log``: the end of what was printed. ``seconds``: of the first run of all feeds, ``prepare_seconds`` before them; for a death, until then.
+    the end. ``growth``: bytes a run by which the process grew steadily (None: not measured, as over few runs).
+    ``log``: the end of what was printed. ``seconds``: of the first run of all feeds, ``prepare_seconds`` before them;
+    for a death, until then.
     ``after``: the task that ran before in the same process, if this one fails only in its company. ``stage``: where
     the backend itself declined or raised: "prepare", "run", or "" for what was not its answer to this task.
     """
@@ -266,10 +268,12 @@ class _Slot:
             return Outcome(task.id, str(status), str(answer.get("message")), stage=str(answer.get("stage", "")))
         try:
             arrays = protocol.load(answer["arrays"], payload, self._folders)
-            outputs = [[protocol.unflatten(item, arrays) for item in one] for one in answer["outputs"]]
-            others = [
-                [[protocol.unflatten(item, arrays) for item in one] for one in kept] for kept in answer["others"]
-            ]
+
+            def values(one: Any) -> list[Any]:
+                return [protocol.unflatten(item, arrays) for item in one]
+
+            outputs = [values(one) for one in answer["outputs"]]
+            others = [[values(one) for one in kept] for kept in answer["others"]]
             seconds, preparing = float(answer["seconds"]), float(answer["prepare"])
             growth = None if answer["growth"] is None else float(answer["growth"])
         except (KeyError, TypeError) as error:

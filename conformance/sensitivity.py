@@ -23,7 +23,7 @@ from .plan import Plan, Selection, build_plan
 from .planted import Defect, NotApplicable, Outputs, Subject, defects, equal, variants
 from .pool import Outcome
 from .run import verdict_of
-from .spec import Case, Source, Verdict
+from .spec import Case, Operator, Source, Verdict
 
 __all__ = ["Answer", "Failure", "Sensitivity", "judged", "measure"]
 
@@ -113,28 +113,25 @@ def measure(
     if unknown:
         raise UsageError(f"unknown family {', '.join(unknown)}; there are {', '.join(FAMILIES)}")
     plan = build_plan(Selection(dtypes=tuple(dtypes)))
-    keys = [
-        key
-        for key, entry in catalogue().items()
-        if (not families or entry.family in families) and any(_cases(plan, key))
-    ]
+    cases: dict[tuple[str, str], list[Case]] = {}
+    for case in plan.cases:
+        if (
+            case.source is Source.OPERATOR
+            and "refuse" not in case.tags
+            and (not families or case.family in families)
+        ):
+            cases.setdefault((case.domain, case.operator), []).append(case)
     answers: list[Answer] = []
     failures: list[Failure] = []
     verdicts: dict[tuple[str, str], int] = {}
     with ProcessPoolExecutor(jobs, get_context("fork"), _begin, (plan, cache, compare)) as pool:
-        for key, found in zip(keys, pool.map(_operator, keys), strict=True):
+        for (_, name), found in zip(cases, pool.map(_operator, cases.values()), strict=True):
             answers += found.answers
             failures += found.failures
             for place, count in found.verdicts.items():
                 verdicts[place] = verdicts.get(place, 0) + count
-            progress(key[1])
+            progress(name)
     return Sensitivity(plan.suite(), tuple(answers), tuple(failures), verdicts)
-
-
-def _cases(plan: Plan, key: tuple[str, str]) -> Iterator[Case]:
-    for case in plan.cases:
-        if case.source is Source.OPERATOR and (case.domain, case.operator) == key and "refuse" not in case.tags:
-            yield case
 
 
 _SHARED: dict[str, Any] = {}
@@ -147,26 +144,27 @@ def _begin(plan: Plan, cache: Path, compare: Callable[..., str] = judged) -> Non
     _SHARED.update(plan=plan, cache=cache, compare=compare)
 
 
-def _operator(key: tuple[str, str]) -> _Found:
-    plan: Plan = _SHARED["plan"]
-    with Casework(plan, _SHARED["cache"]) as casework, warnings.catch_warnings(), np.errstate(all="ignore"):
+def _operator(cases: Sequence[Case]) -> _Found:
+    """What the cases of one operator come to."""
+    with (
+        Casework(_SHARED["plan"], _SHARED["cache"]) as casework,
+        warnings.catch_warnings(),
+        np.errstate(all="ignore"),
+    ):
         warnings.simplefilter("ignore")
         subjects = []
-        for case in _cases(plan, key):
+        for case in cases:
             ready = casework.operator_case(case)
             if not ready.problem:
                 subjects.append(Subject(case, ready))
         by_dtype: dict[str, list[Subject]] = {}
         for subject in subjects:
             by_dtype.setdefault(subject.dtype, []).append(subject)
-        return _Found(
-            list(_plant(key, by_dtype)),
-            *_vary(subjects),
-        )
+        entry = catalogue()[cases[0].domain, cases[0].operator]
+        return _Found(list(_plant(entry, by_dtype)), *_vary(subjects))
 
 
-def _plant(key: tuple[str, str], by_dtype: dict[str, list[Subject]]) -> Iterator[Answer]:
-    entry = catalogue()[key]
+def _plant(entry: Operator, by_dtype: dict[str, list[Subject]]) -> Iterator[Answer]:
     name = f"{entry.domain}.{entry.name}" if entry.domain else entry.name
     for defect in defects(entry):
         for dtype, subjects in by_dtype.items():
@@ -176,10 +174,9 @@ def _plant(key: tuple[str, str], by_dtype: dict[str, list[Subject]]) -> Iterator
                     yield Answer(name, entry.family, dtype, defect.name, *answer)
 
 
-def _look(defect: Defect, subjects: Iterable[Subject]) -> tuple[str, bool] | None:
+def _look(defect: Defect, subjects: Sequence[Subject]) -> tuple[str, bool] | None:
     """The case that catches a defect and whether any shows it; None where it applies to none."""
     applied = shown = False
-    subjects = list(subjects)
     for subject in subjects:
         try:
             outputs = defect.spoil(subject)

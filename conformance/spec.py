@@ -155,6 +155,11 @@ class Operator:
     strings: bool = False
     family: str = ""
 
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rule, or those of the outputs."""
+        return self.rule if isinstance(self.rule, tuple) else (self.rule,)
+
     def rule_for(self, output: int) -> Rule:
         """The rule of the output at this position."""
         if isinstance(self.rule, tuple):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from operator import add, mul
 from typing import Any
 
 from conformance.draws import Draw, coin, distinct, integers, uniform
@@ -56,32 +57,24 @@ def _quantised(real: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor | Non
     return saturated(real / scale.reshape(()), None if zero is None else zero.reshape(()), dtype)
 
 
-def q_linear_add(
-    a: torch.Tensor,
-    a_scale: torch.Tensor,
-    a_zero: torch.Tensor | None,
-    b: torch.Tensor,
-    b_scale: torch.Tensor,
-    b_zero: torch.Tensor | None,
-    c_scale: torch.Tensor,
-    c_zero: torch.Tensor | None = None,
-    dtypes: tuple[str, ...] = ("uint8",),
-) -> torch.Tensor:
-    return _quantised(_real(a, a_scale, a_zero) + _real(b, b_scale, b_zero), c_scale, c_zero, dtypes[0])
+def _of_two(function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """A function of two real tensors as the operator on quantised ones."""
 
+    def meaning(
+        a: torch.Tensor,
+        a_scale: torch.Tensor,
+        a_zero: torch.Tensor | None,
+        b: torch.Tensor,
+        b_scale: torch.Tensor,
+        b_zero: torch.Tensor | None,
+        c_scale: torch.Tensor,
+        c_zero: torch.Tensor | None = None,
+        dtypes: tuple[str, ...] = ("uint8",),
+    ) -> torch.Tensor:
+        real = function(_real(a, a_scale, a_zero), _real(b, b_scale, b_zero))
+        return _quantised(real, c_scale, c_zero, dtypes[0])
 
-def q_linear_mul(
-    a: torch.Tensor,
-    a_scale: torch.Tensor,
-    a_zero: torch.Tensor | None,
-    b: torch.Tensor,
-    b_scale: torch.Tensor,
-    b_zero: torch.Tensor | None,
-    c_scale: torch.Tensor,
-    c_zero: torch.Tensor | None = None,
-    dtypes: tuple[str, ...] = ("uint8",),
-) -> torch.Tensor:
-    return _quantised(_real(a, a_scale, a_zero) * _real(b, b_scale, b_zero), c_scale, c_zero, dtypes[0])
+    return meaning
 
 
 def _of_one(function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
@@ -544,8 +537,8 @@ _operator = partial(Operator, domain=DOMAIN)
 _SCALED = Requantised()
 
 OPERATORS = (
-    _operator("QLinearAdd", q_linear_add, _SCALED, partial(_binaries, uniform(0.03, 0.06))),
-    _operator("QLinearMul", q_linear_mul, _SCALED, partial(_binaries, uniform(0.02, 0.05))),
+    _operator("QLinearAdd", _of_two(add), _SCALED, partial(_binaries, uniform(0.03, 0.06))),
+    _operator("QLinearMul", _of_two(mul), _SCALED, partial(_binaries, uniform(0.02, 0.05))),
     _operator(
         "QLinearSigmoid",
         _of_one(_sigmoid),

@@ -148,7 +148,7 @@ def test_the_table_of_ulps_is_the_catalogues() -> None:
             written[name] = (float(ulps), float(narrow), float(scale or 0))
     held = {}
     for operator in catalogue().values():
-        for rule in operator.rule if isinstance(operator.rule, tuple) else (operator.rule,):
+        for rule in operator.rules:
             if isinstance(rule, (Rounded, Elementary)):
                 held[operator.name] = (rule.ulps, rule.narrow, getattr(rule, "scale", 0.0))
     assert written == held

@@ -79,8 +79,7 @@ def _mode(name: str, of: str, to: str) -> Defect:
 
 def defects(operator: Operator) -> list[Defect]:
     """For every attribute that a sample sets."""
-    rules = operator.rule if isinstance(operator.rule, tuple) else (operator.rule,)
-    if all(isinstance(r, Random) for r in rules):
+    if all(isinstance(r, Random) for r in operator.rules):
         return []
     found: list[Defect] = []
     for name, values in sorted(_seen(operator).items()):

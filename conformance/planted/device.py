@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..aten import CORRECT, EXACT, ROUNDED, TERMS, is_real, name_of
+from ..aten import CORRECT, EXACT, ROUNDED, TERMS, Mode, is_real, name_of
 from ..dtypes import FLOATS, lookup
 from ..numerics import ulp
 
@@ -94,8 +93,7 @@ class Arithmetic:
     caller). ``accumulator``: of sums. ``order``: of their terms. ``operands``: the format that factors of products are
     put into. ``fused``: a product is added before it is rounded. ``truncate``: the accumulator rounds towards zero.
     ``off``: for the functions that are not correctly rounded, gives from the exact result and the absolute error that
-    their table leaves beside a last rounding the result of the device. ``replace``: other ways for single operations, by
-    name: get the operation and its arguments.
+    their table leaves beside a last rounding the result of the device.
     """
 
     step: str = ""
@@ -105,7 +103,6 @@ class Arithmetic:
     fused: bool = True
     truncate: bool = False
     off: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
-    replace: Callable[[str, Any, Sequence[Any], dict[str, Any]], torch.Tensor | None] | None = None
 
     def run(self, dtype: str, work: Callable[[], list[torch.Tensor]]) -> list[torch.Tensor]:
         """What ``work``, a definition on float64 tensors, comes to for the ONNX dtype under test."""
@@ -113,12 +110,7 @@ class Arithmetic:
             return work()
 
 
-class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """No: to protect a mode from torch.compile, torch would import its compiler, which takes seconds."""
-        return False
-
+class _Mode(Mode):
     def __init__(self, arithmetic: Arithmetic, dtype: str) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._how = arithmetic
@@ -131,11 +123,6 @@ class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves
         name = name_of(func, args, kwargs)
         if name in EXACT:
             return func(*args, **kwargs)
-        if self._how.replace is not None:
-            with self:
-                other = self._how.replace(name, func, args, kwargs)
-            if other is not None:
-                return self._put(func, args, other)
         if name in TERMS:
             result = self._sum(name, args, kwargs) if any(is_real(a) for a in args) else None
             return func(*args, **kwargs) if result is None else self._put(func, args, self._round(result))
@@ -155,7 +142,7 @@ class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves
             # Where a result is a plain number, such as exp(0), every library has it.
             changed = torch.where((result * 16.0).frac() == 0, result, changed)
         changed = self._round(changed)
-        return result.copy_(changed) if func._schema.is_mutable else changed
+        return self._put(func, args, changed)
 
     @staticmethod
     def _put(func: Any, args: Sequence[Any], result: torch.Tensor) -> torch.Tensor:

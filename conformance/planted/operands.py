@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import onnx
 
-from ..dtypes import DTYPES, FLOATS, dtype_of, lookup
+from ..dtypes import DTYPES, FLOATS
 from ..graphs import schema_of
 from ..rules import Random
 from ..spec import Operator
-from .outputs import _in
+from .outputs import float_of, floats, flushed, narrowed
 from .record import Defect
 from .subject import Inputs, NotApplicable, Outputs, Subject, equal
 
@@ -32,26 +32,15 @@ _LONG = (1001.37, -0.12345, 321.9876, -57.31, 1001.36, -0.12344)
 
 def _each_input(change: Callable[[np.ndarray], np.ndarray | None]) -> Callable[[Subject], Outputs]:
     def spoil(subject: Subject) -> Outputs:
-        def changed(inputs: list[Any]) -> Inputs:
-            return [a if not isinstance(a, np.ndarray) else _kept(change(a), a) for a in inputs]
-
-        return subject.evaluate(changed)
+        return subject.evaluate(lambda inputs: _through(change, inputs))
 
     return spoil
 
 
-def _kept(changed: np.ndarray | None, array: np.ndarray) -> np.ndarray:
-    return array if changed is None else changed
-
-
-def _float_in(name: str) -> Callable[[np.ndarray], np.ndarray | None]:
-    def change(array: np.ndarray) -> np.ndarray | None:
-        if array.dtype.kind in "OUSc" or not lookup(dtype_of(array)).is_float:
-            return None
-        with np.errstate(all="ignore"):
-            return _in(name)(array, None)
-
-    return change
+def _through(change: Callable[[np.ndarray], np.ndarray | None], inputs: Inputs) -> list[Any]:
+    """The inputs with those arrays changed that ``change`` has something to say about."""
+    changed = [change(a) if isinstance(a, np.ndarray) else None for a in inputs]
+    return [a if new is None else new for a, new in zip(inputs, changed, strict=True)]
 
 
 def _integer_in(name: str) -> Callable[[np.ndarray], np.ndarray | None]:
@@ -64,13 +53,7 @@ def _integer_in(name: str) -> Callable[[np.ndarray], np.ndarray | None]:
     return change
 
 
-def _flushed(array: np.ndarray) -> np.ndarray | None:
-    if array.dtype.kind in "OUSc" or not lookup(dtype_of(array)).is_float:
-        return None
-    wide = array.astype(np.float64)
-    return np.where(np.abs(wide) < lookup(dtype_of(array)).smallest, np.copysign(0.0, wide), wide).astype(
-        array.dtype
-    )
+_flushed = floats(flushed)
 
 
 def _tells(change: Callable[[np.ndarray], np.ndarray | None], fill: Sequence[float]) -> Callable[[Subject], bool]:
@@ -80,21 +63,17 @@ def _tells(change: Callable[[np.ndarray], np.ndarray | None], fill: Sequence[flo
         def full(inputs: list[Any]) -> list[Any]:
             found = []
             for array in inputs:
-                if (
-                    isinstance(array, np.ndarray)
-                    and array.dtype.kind not in "OUSc"
-                    and lookup(dtype_of(array)).is_float
-                ):
-                    kind = lookup(dtype_of(array))
+                kind = float_of(array)
+                if kind is not None:
                     values = np.array(fill or [kind.smallest / 2, -kind.smallest / 4])
                     array = np.resize(values, array.shape).astype(array.dtype)
                 found.append(array)
             return found
 
-        def narrowed(inputs: list[Any]) -> list[Any]:
-            return [a if not isinstance(a, np.ndarray) else _kept(change(a), a) for a in full(inputs)]
+        def taken_away(inputs: list[Any]) -> list[Any]:
+            return _through(change, full(inputs))
 
-        return not equal(subject.evaluate(full), subject.evaluate(narrowed))
+        return not equal(subject.evaluate(full), subject.evaluate(taken_away))
 
     return possible
 
@@ -136,14 +115,13 @@ def _ignored(position: int) -> Callable[[Subject], Outputs]:
 
 
 def _narrowed(name: str, dtypes: tuple[str, ...]) -> Defect:
-    change = _float_in(name)
+    change = floats(narrowed(name))
     return Defect(f"operands-in-{name}", _each_input(change), dtypes, silent=_tells(change, _LONG))
 
 
 def defects(operator: Operator) -> list[Defect]:
     """Of any operator that computes: one that draws at random has its own."""
-    rules = operator.rule if isinstance(operator.rule, tuple) else (operator.rule,)
-    if all(isinstance(r, Random) for r in rules) or operator.name == "Loop":  # which might never end
+    if all(isinstance(r, Random) for r in operator.rules) or operator.name == "Loop":  # which might never end
         return []
     found = [
         _narrowed("bfloat16", ("float32", "float16")),

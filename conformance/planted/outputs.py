@@ -7,10 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 
-from ..dtypes import DTYPES, FLOATS, INTEGERS, dtype_of, lookup
+from ..dtypes import DTYPES, FLOATS, INTEGERS, DType, dtype_of, lookup
 from ..rules import Exact, Random, Rounded
 from ..spec import Operator
+from .device import rounded
 from .record import Defect
 from .subject import NotApplicable, Outputs, Subject
 
@@ -159,10 +161,20 @@ def _index_of_16_bits(array: np.ndarray) -> np.ndarray | None:
     return array
 
 
-def _floats(change: Callable[[np.ndarray, Any], np.ndarray]) -> Callable[[np.ndarray], np.ndarray | None]:
+def float_of(value: Any) -> DType | None:
+    """The format of an array of real floats; None for any other value."""
+    if not isinstance(value, np.ndarray) or value.dtype.kind in "OUSc":
+        return None
+    kind = lookup(dtype_of(value))
+    return kind if kind.is_float else None
+
+
+def floats(change: Callable[[np.ndarray, DType], np.ndarray]) -> Callable[[np.ndarray], np.ndarray | None]:
+    """``change`` of arrays of floats; None for others."""
+
     def spoilt(array: np.ndarray) -> np.ndarray | None:
-        kind = None if array.dtype.kind in "OUSc" else lookup(dtype_of(array))
-        if kind is None or not kind.is_float:
+        kind = float_of(array)
+        if kind is None:
             return None
         with np.errstate(all="ignore"):
             return change(array, kind)
@@ -170,38 +182,39 @@ def _floats(change: Callable[[np.ndarray, Any], np.ndarray]) -> Callable[[np.nda
     return spoilt
 
 
-def _nan_swallowed(array: np.ndarray, kind: Any) -> np.ndarray:
+def _nan_swallowed(array: np.ndarray, kind: DType) -> np.ndarray:
     array[np.isnan(array.astype(np.float64))] = 0
     return array
 
 
-def _infinity_clipped(array: np.ndarray, kind: Any) -> np.ndarray:
+def _infinity_clipped(array: np.ndarray, kind: DType) -> np.ndarray:
     wide = array.astype(np.float64)
     return np.where(np.isinf(wide), np.sign(wide) * kind.largest, wide).astype(array.dtype)
 
 
-def _zero_sign_lost(array: np.ndarray, kind: Any) -> np.ndarray:
+def _zero_sign_lost(array: np.ndarray, kind: DType) -> np.ndarray:
     array[array.astype(np.float64) == 0] = 0
     return array
 
 
-def _flushed(array: np.ndarray, kind: Any) -> np.ndarray:
+def flushed(array: np.ndarray, kind: DType) -> np.ndarray:
+    """Zeros, with their signs, for subnormal numbers."""
     wide = array.astype(np.float64)
     return np.where(np.abs(wide) < kind.smallest, np.copysign(0.0, wide), wide).astype(array.dtype)
 
 
-def _in(name: str) -> Callable[[np.ndarray, Any], np.ndarray]:
-    def change(array: np.ndarray, kind: Any) -> np.ndarray:
+def narrowed(name: str) -> Callable[[np.ndarray, DType], np.ndarray]:
+    """The values as a narrower format has them: one of ours, or "tf32"."""
+
+    def change(array: np.ndarray, kind: DType) -> np.ndarray:
         if name == "tf32":
-            bits = array.astype(np.float32).view(np.uint32)
-            cut = ((bits + 0xFFF + ((bits >> 13) & 1)) & np.uint32(0xFFFFE000)).view(np.float32)
-            return np.where(np.isfinite(array), cut, array).astype(array.dtype)
+            return rounded(torch.from_numpy(array.astype(np.float64)), name).numpy().astype(array.dtype)
         return array.astype(DTYPES[name].numpy).astype(array.dtype)
 
     return change
 
 
-def _scaled(by: float) -> Callable[[np.ndarray, Any], np.ndarray]:
+def _scaled(by: float) -> Callable[[np.ndarray, DType], np.ndarray]:
     return lambda array, kind: (array.astype(np.float64) * (1.0 + by)).astype(array.dtype)
 
 
@@ -221,7 +234,7 @@ def never(subject: Subject) -> bool:
 
 
 def provoked(
-    change: Callable[[np.ndarray, Any], None], seen: Callable[[np.ndarray, Any], bool]
+    change: Callable[[np.ndarray, DType], None], seen: Callable[[np.ndarray, DType], bool]
 ) -> Callable[[Subject], bool]:
     """Whether outputs show what ``seen`` looks for once ``change`` has been written into the operands."""
 
@@ -229,66 +242,60 @@ def provoked(
         def changed(inputs: list[Any]) -> list[Any]:
             found = []
             for array in inputs:
-                if isinstance(array, np.ndarray) and array.dtype.kind not in "OUSc" and array.size:
-                    kind = lookup(dtype_of(array))
-                    if kind.is_float:
-                        array = array.copy()
-                        change(array.reshape(-1), kind)
+                kind = float_of(array)
+                if kind is not None and array.size:
+                    array = array.copy()
+                    change(array.reshape(-1), kind)
                 found.append(array)
             return found
 
         outputs = subject.evaluate(changed)
-        return any(
-            seen(a, lookup(dtype_of(a)))
-            for one in outputs
-            for a in one
-            if isinstance(a, np.ndarray) and a.dtype.kind not in "OUSc" and lookup(dtype_of(a)).is_float
-        )
+        return any((kind := float_of(a)) is not None and seen(a, kind) for one in outputs for a in one)
 
     return possible
 
 
-def _put_noughts(flat: np.ndarray, kind: Any) -> None:
+def _put_noughts(flat: np.ndarray, kind: DType) -> None:
     flat[:] = -0.0
 
 
-def _has_nought(array: np.ndarray, kind: Any) -> bool:
+def _has_nought(array: np.ndarray, kind: DType) -> bool:
     return bool((np.signbit(array.astype(np.float64)) & (array == 0)).any())
 
 
-def _put_long(flat: np.ndarray, kind: Any) -> None:
+def _put_long(flat: np.ndarray, kind: DType) -> None:
     flat[:] = np.resize([1001.37, -0.12345, 321.9876, -57.31], flat.shape)
 
 
-def _loses(name: str) -> Callable[[np.ndarray, Any], bool]:
-    def seen(array: np.ndarray, kind: Any) -> bool:
+def _loses(name: str) -> Callable[[np.ndarray, DType], bool]:
+    def seen(array: np.ndarray, kind: DType) -> bool:
         with np.errstate(all="ignore"):
-            return bool((_in(name)(array, kind) != array).any())
+            return bool((narrowed(name)(array, kind) != array).any())
 
     return seen
 
 
-def _put_nan(flat: np.ndarray, kind: Any) -> None:
+def _put_nan(flat: np.ndarray, kind: DType) -> None:
     flat[0] = np.nan
 
 
-def _put_infinity(flat: np.ndarray, kind: Any) -> None:
+def _put_infinity(flat: np.ndarray, kind: DType) -> None:
     flat[0] = np.inf
 
 
-def _put_subnormal(flat: np.ndarray, kind: Any) -> None:
+def _put_subnormal(flat: np.ndarray, kind: DType) -> None:
     flat[:] = kind.smallest / 2
 
 
-def _has_nan(array: np.ndarray, kind: Any) -> bool:
+def _has_nan(array: np.ndarray, kind: DType) -> bool:
     return bool(np.isnan(array.astype(np.float64)).any())
 
 
-def _has_infinity(array: np.ndarray, kind: Any) -> bool:
+def _has_infinity(array: np.ndarray, kind: DType) -> bool:
     return bool(np.isinf(array.astype(np.float64)).any())
 
 
-def _has_subnormal(array: np.ndarray, kind: Any) -> bool:
+def _has_subnormal(array: np.ndarray, kind: DType) -> bool:
     size = np.abs(array.astype(np.float64))
     return bool(((size > 0) & (size < kind.smallest)).any())
 
@@ -328,13 +335,9 @@ def _truncated(subject: Subject) -> Outputs:
     return found
 
 
-_NARROW = ("float16", "bfloat16")
-
-
 def defects(operator: Operator) -> list[Defect]:
     """Of any operator; those of floats and integers where it can have such outputs."""
-    rules = operator.rule if isinstance(operator.rule, tuple) else (operator.rule,)
-    if all(isinstance(r, Random) for r in rules):
+    if all(isinstance(r, Random) for r in operator.rules):
         # Of random numbers a test sees whole distributions: one element may be anything.
         kinds = {
             "other-type": _other_type,
@@ -342,8 +345,8 @@ def defects(operator: Operator) -> list[Defect]:
             "period-of-16": lambda a: np.resize(a.reshape(-1)[:16], a.shape) if a.size > 16 else None,
             "half-repeated": lambda a: np.resize(a.reshape(-1)[: a.size // 2], a.shape) if a.size > 1 else None,
             "sorted": lambda a: np.sort(a.reshape(-1)).reshape(a.shape) if a.size > 1 else None,
-            "scaled-1.25": _floats(_scaled(0.25)),
-            "shifted-by-a-quarter": _floats(lambda a, kind: (a.astype(np.float64) + 0.25).astype(a.dtype)),
+            "scaled-1.25": floats(_scaled(0.25)),
+            "shifted-by-a-quarter": floats(lambda a, kind: (a.astype(np.float64) + 0.25).astype(a.dtype)),
         }
         return [Defect(name, each(change), silent=never) for name, change in kinds.items()]
     found = [
@@ -371,50 +374,53 @@ def defects(operator: Operator) -> list[Defect]:
         Defect("sign-bit-lost", each(_integers(lambda a: a & np.iinfo(a.dtype).max // 2)), INTEGERS),
     ]
     found += [
-        Defect("nan-swallowed", each(_floats(_nan_swallowed)), FLOATS, silent=provoked(_put_nan, _has_nan)),
+        Defect("nan-swallowed", each(floats(_nan_swallowed)), FLOATS, silent=provoked(_put_nan, _has_nan)),
         Defect(
             "infinity-clipped",
-            each(_floats(_infinity_clipped)),
+            each(floats(_infinity_clipped)),
             FLOATS,
             silent=provoked(_put_infinity, _has_infinity),
         ),
         Defect(
-            "subnormals-flushed", each(_floats(_flushed)), FLOATS, silent=provoked(_put_subnormal, _has_subnormal)
+            "subnormals-flushed", each(floats(flushed)), FLOATS, silent=provoked(_put_subnormal, _has_subnormal)
         ),
         Defect(
             "result-in-bfloat16",
-            each(_floats(_in("bfloat16"))),
+            each(floats(narrowed("bfloat16"))),
             ("float32", "float16"),
             silent=provoked(_put_long, _loses("bfloat16")),
         ),
         Defect(
             "result-in-float16",
-            each(_floats(_in("float16"))),
+            each(floats(narrowed("float16"))),
             ("float32", "bfloat16"),
             silent=provoked(_put_long, _loses("float16")),
         ),
         Defect(
-            "result-in-tf32", each(_floats(_in("tf32"))), ("float32",), silent=provoked(_put_long, _loses("tf32"))
+            "result-in-tf32",
+            each(floats(narrowed("tf32"))),
+            ("float32",),
+            silent=provoked(_put_long, _loses("tf32")),
         ),
         Defect(
             "result-in-float32",
-            each(_floats(_in("float32"))),
+            each(floats(narrowed("float32"))),
             ("float64",),
             silent=provoked(_put_long, _loses("float32")),
         ),
-        Defect("scaled-2^-12", each(_floats(_scaled(2.0**-12))), ("float32", "float64")),
-        Defect("scaled-2^-7", each(_floats(_scaled(2.0**-7))), ("float16",)),
-        Defect("scaled-2^-4", each(_floats(_scaled(2.0**-4))), ("bfloat16",)),
+        Defect("scaled-2^-12", each(floats(_scaled(2.0**-12))), ("float32", "float64")),
+        Defect("scaled-2^-7", each(floats(_scaled(2.0**-7))), ("float16",)),
+        Defect("scaled-2^-4", each(floats(_scaled(2.0**-4))), ("bfloat16",)),
     ]
-    if any(isinstance(r, Exact) and r.signed_zero for r in rules):
+    if any(isinstance(r, Exact) and r.signed_zero for r in operator.rules):
         found.append(
             Defect(
                 "zero-without-sign",
-                each(_floats(_zero_sign_lost)),
+                each(floats(_zero_sign_lost)),
                 FLOATS,
                 silent=provoked(_put_noughts, _has_nought),
             )
         )
-    if any(isinstance(r, Rounded) and r.ulps < 1.0 for r in rules):
+    if any(isinstance(r, Rounded) and r.ulps < 1.0 for r in operator.rules):
         found.append(Defect("truncated", _truncated, ("float32",)))
     return found

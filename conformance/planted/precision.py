@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 
 from ..rules import Accumulation, Composite, Elementary
 from ..spec import Operator
-from .device import Arithmetic, Order, sequential
+from .device import Arithmetic, sequential
 from .outputs import never
 from .record import Defect
 from .subject import Outputs, Subject
@@ -38,63 +39,43 @@ def _coarse(relative: float) -> Callable[[torch.Tensor, torch.Tensor], torch.Ten
     return off
 
 
-def _with(arithmetic: Arithmetic) -> Callable[[Subject], Outputs]:
+def _with(accumulator: str = "float64", **how: Any) -> Callable[[Subject], Outputs]:
+    """What comes of an `Arithmetic` that is right but for ``how``."""
+    arithmetic = Arithmetic(accumulator=accumulator, **how)
+
     def spoil(subject: Subject) -> Outputs:
         return subject.evaluate(arithmetic=arithmetic, widen=True)
 
     return spoil
 
 
-def _summed(order: Order) -> Arithmetic:
-    return Arithmetic(accumulator="float64", order=order)
-
-
 def defects(operator: Operator) -> list[Defect]:
     """Of operators that add up, and of those that are made of functions."""
-    rules = operator.rule if isinstance(operator.rule, tuple) else (operator.rule,)
     if operator.meaning is None:
         return []
     found: list[Defect] = []
     every = ("float32", "float16", "bfloat16")
-    if any(isinstance(r, (Accumulation, Composite)) for r in rules):
+    if any(isinstance(r, (Accumulation, Composite)) for r in operator.rules):
         found += [
-            Defect(
-                "accumulator-in-float16", _with(Arithmetic(accumulator="float16", order=sequential(4))), every[:2]
-            ),
-            Defect(
-                "accumulator-in-bfloat16", _with(Arithmetic(accumulator="bfloat16", order=sequential(4))), every
-            ),
-            Defect("products-in-tf32", _with(Arithmetic(accumulator="float64", operands="tf32")), every[:1]),
-            Defect(
-                "products-in-bfloat16", _with(Arithmetic(accumulator="float64", operands="bfloat16")), every[:2]
-            ),
-            Defect(
-                "products-in-float16",
-                _with(Arithmetic(accumulator="float64", operands="float16")),
-                (every[0], every[2]),
-            ),
-            Defect("last-term-dropped", _with(_summed(_last_dropped)), every),
-            Defect("tail-of-32-dropped", _with(_summed(_tail_dropped)), every),
-            Defect("block-added-twice", _with(_summed(_block_twice)), every),
+            Defect("accumulator-in-float16", _with(accumulator="float16", order=sequential(4)), every[:2]),
+            Defect("accumulator-in-bfloat16", _with(accumulator="bfloat16", order=sequential(4)), every),
+            Defect("products-in-tf32", _with(operands="tf32"), every[:1]),
+            Defect("products-in-bfloat16", _with(operands="bfloat16"), every[:2]),
+            Defect("products-in-float16", _with(operands="float16"), (every[0], every[2])),
+            Defect("last-term-dropped", _with(order=_last_dropped), every),
+            Defect("tail-of-32-dropped", _with(order=_tail_dropped), every),
+            Defect("block-added-twice", _with(order=_block_twice), every),
         ]
-    if any(isinstance(r, Composite) for r in rules):
+    if any(isinstance(r, Composite) for r in operator.rules):
         found += [
-            Defect("steps-in-float16", _with(Arithmetic(accumulator="float64", step="float16")), every[:1]),
-            Defect("steps-in-bfloat16", _with(Arithmetic(accumulator="float64", step="bfloat16")), every[:2]),
+            Defect("steps-in-float16", _with(step="float16"), every[:1]),
+            Defect("steps-in-bfloat16", _with(step="bfloat16"), every[:2]),
         ]
-    if any(isinstance(r, (Composite, Elementary)) for r in rules):
+    if any(isinstance(r, (Composite, Elementary)) for r in operator.rules):
         found += [
-            Defect(
-                "coarse-functions-2^-12",
-                _with(Arithmetic(accumulator="float64", off=_coarse(2.0**-12))),
-                every[:1],
-            ),
-            Defect(
-                "coarse-functions-2^-7", _with(Arithmetic(accumulator="float64", off=_coarse(2.0**-7))), every[1:2]
-            ),
-            Defect(
-                "coarse-functions-2^-4", _with(Arithmetic(accumulator="float64", off=_coarse(2.0**-4))), every[2:]
-            ),
+            Defect("coarse-functions-2^-12", _with(off=_coarse(2.0**-12)), every[:1]),
+            Defect("coarse-functions-2^-7", _with(off=_coarse(2.0**-7)), every[1:2]),
+            Defect("coarse-functions-2^-4", _with(off=_coarse(2.0**-4)), every[2:]),
         ]
     # A definition without sums, or without functions, cannot have them wrong.
     return [replace(d, silent=never) for d in found]

@@ -16,7 +16,7 @@ from ..interpreter import call, to_array, to_tensor
 from ..operators import catalogue
 from ..oracle import evaluate
 from ..protocol import flatten, same
-from ..rules import Accumulation, Composite, Elementary, Requantised, Rounded
+from ..rules import Accumulation, Composite, Elementary, Requantised, Rounded, Rule
 from ..spec import Case
 from .device import Arithmetic
 
@@ -46,6 +46,11 @@ class Subject:
     @property
     def dtype(self) -> str:
         return self.case.dtype
+
+    @property
+    def rules(self) -> list[Rule]:
+        """The rules of the operator's outputs."""
+        return [self.operator.rule_for(i) for i in range(len(self.expected[0]))]
 
     @functools.cached_property
     def model(self) -> onnx.ModelProto:

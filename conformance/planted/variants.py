@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..dtypes import dtype_of, lookup
+from ..dtypes import lookup
 from ..numerics import Expected, approximates, ulp
 from ..rules import Accumulation, Composite, Elementary, Rounded
 from .device import Arithmetic, Order, lanes, pairwise, sequential, split
+from .outputs import each, floats, flushed
 from .record import Variant
 from .subject import NotApplicable, Outputs, Subject, equal
 
@@ -26,19 +27,15 @@ _RULES = {
 
 def _step(subject: Subject) -> str:
     """Where the rule is of sums, what is put together from several of them stays in the accumulator's format."""
-    rules = [subject.operator.rule_for(i) for i in range(len(subject.expected[0]))]
-    return (
-        lookup(subject.working).accumulator if any(isinstance(r, Accumulation) for r in rules) else subject.working
-    )
+    sums = any(isinstance(r, Accumulation) for r in subject.rules)
+    return lookup(subject.working).accumulator if sums else subject.working
 
 
 def _variant(name: str, kind: str, make: Callable[[str], Arithmetic], *, narrow: bool = False) -> Variant:
     """A variant by an arithmetic, for operators whose rule is of the kind. ``make``: gets the dtype."""
 
     def run(subject: Subject) -> Outputs:
-        operator = subject.operator
-        rules = [operator.rule_for(i) for i in range(len(subject.expected[0]))]
-        if operator.meaning is None or not any(isinstance(r, _RULES[kind]) for r in rules):
+        if subject.operator.meaning is None or not any(isinstance(r, _RULES[kind]) for r in subject.rules):
             raise NotApplicable
         if narrow and subject.working not in ("float16", "bfloat16"):
             raise NotApplicable
@@ -61,16 +58,7 @@ def _once(subject: Subject) -> Outputs:
 
 def _flushed(subject: Subject) -> Outputs:
     """Subnormal results as zeros."""
-    found: Outputs = []
-    for one in subject.good:
-        found.append([])
-        for array in one:
-            flushed = array
-            if array.dtype.kind not in "OUSc" and lookup(dtype_of(array)).is_float:
-                wide = array.astype(np.float64)
-                tiny = np.abs(wide) < lookup(dtype_of(array)).smallest
-                flushed = np.where(tiny, np.copysign(0.0, wide), wide).astype(array.dtype)
-            found[-1].append(flushed)
+    found = each(floats(flushed))(subject)
     if equal(found, subject.good):
         raise NotApplicable
     return found
