@@ -19,10 +19,13 @@ from ..rules import Accumulation, Composite, Elementary, Requantised, Rounded
 from ..spec import Case
 from .device import Arithmetic
 
-__all__ = ["Inputs", "NotApplicable", "Outputs", "Subject", "equal"]
+__all__ = ["RAISED", "Inputs", "NotApplicable", "Outputs", "Subject", "equal"]
 
 Inputs = Sequence[Any]  # a node's inputs by position: arrays, None where one is left out
 Outputs = list[list[Any]]  # of each input set, in the node's order
+
+# What a changed node raises is what a backend would.
+RAISED = (RuntimeError, ValueError, LookupError, TypeError, ArithmeticError, AssertionError, NotImplementedError)
 
 _APPROXIMATE = (Rounded, Elementary, Accumulation, Composite, Requantised)
 
@@ -90,7 +93,7 @@ class Subject:
         round once (None: where the operator's rule approximates). Raises `NotApplicable` where the case cannot be
         evaluated otherwise than it is.
         """
-        if self.operator.meaning is None or any(e.dtype == "string" for one in self.expected for e in one):
+        if self.operator.meaning is None or self._has_strings:
             if arithmetic is not None or meaning is not None or widen is not None or not self._evaluator_agrees:
                 raise NotApplicable
             return [self._by_evaluator(change(list(one)), attributes) for one in self.inputs]
@@ -113,6 +116,20 @@ class Subject:
         if wide and lookup(dtype).is_float and result.is_floating_point() and result.itemsize == 8:
             return self._rounded(result.numpy(), dtype)
         return to_array(result, dtype)
+
+    @functools.cached_property
+    def _has_strings(self) -> bool:
+        """Whether strings go in or come out, which torch does not hold."""
+        if any(e.dtype == "string" for one in self.expected for e in one):
+            return True
+        return any(isinstance(a, np.ndarray) and a.dtype.kind in "OUS" for one in self.inputs for a in one)
+
+    @property
+    def constants(self) -> frozenset[int]:
+        """The positions of the inputs that the model itself holds; none where the case is a graph of several nodes."""
+        nodes = nodes_of(self.model)
+        held = {t.name for t in self.model.graph.initializer}
+        return frozenset(i for i, n in enumerate(nodes[0].inputs) if n in held) if len(nodes) == 1 else frozenset()
 
     @property
     def working(self) -> str:
@@ -161,8 +178,20 @@ class Subject:
         constants = {t.name: t for t in model.graph.initializer}
         (node, *others) = model.graph.node
         if not others and len(inputs) == len(node.input):
-            names = [n for n in node.input if n and n not in constants]
-            inputs = [a for n, a in zip(node.input, inputs, strict=True) if n and n not in constants]
+            # What the model holds may be changed as well, or left out.
+            changed = onnx.ModelProto()
+            changed.CopyFrom(model)
+            del changed.graph.initializer[:]
+            names = []
+            for i, (name, array) in enumerate(zip(node.input, inputs, strict=True)):
+                if array is None:
+                    changed.graph.node[0].input[i] = ""
+                elif name in constants:
+                    changed.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(array), name))
+                else:
+                    names.append(name)
+            inputs = [a for n, a in zip(node.input, inputs, strict=True) if a is not None and n not in constants]
+            model = changed
         return list(ReferenceEvaluator(model).run(None, dict(zip(names, inputs, strict=True))))
 
 
