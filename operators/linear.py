@@ -218,6 +218,7 @@ def _einsum_samples() -> Iterator[Sample]:
     yield sample("trace", "ii", (6, 6))
     yield sample("diagonal", "ii->i", (6, 6))
     yield sample("diagonal-batch", "...ii->...i", (3, 5, 5))
+    yield sample("diagonal-first", "iij->ij", (3, 3, 5))
     yield sample("inner", "i,i", (13,), (13,))
     yield sample("outer", "i,j->ij", (5,), (7,))
     yield sample("hadamard", "ij,ij->ij", (5, 7), (5, 7))
