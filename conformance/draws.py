@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from .dtypes import lookup
+from .dtypes import INTEGERS, lookup
 
 __all__ = [
     "AUTO",
     "Draw",
+    "anything",
     "choice",
     "coin",
     "distinct",
@@ -79,6 +80,13 @@ def integers(low: int, high: int) -> Draw:
 def subnormal() -> Draw:
     """Subnormal numbers of the float type itself, of both signs and all sizes."""
     return Draw("subnormal")
+
+
+def anything() -> Draw:
+    """Whatever a float type of 16 bits and more or an integer type holds, for operators that only move elements: NaN, infinities,
+    both zeros, subnormal numbers, numbers of all their digits, both ends of integers (of uint64 beyond int64's). In
+    the other types as `AUTO`."""
+    return Draw("anything")
 
 
 def coin(share: float = 0.5) -> Draw:
@@ -179,6 +187,9 @@ def draw(recipe: Draw, shape: Sequence[int], dtype: str, key: str) -> np.ndarray
     count = int(np.prod(shape, dtype=np.int64)) if len(shape) else 1
     target = lookup(dtype).numpy
     kind, a, b = recipe.kind, recipe.a, recipe.b
+    if kind == "anything":
+        every = _anything(dtype)
+        return draw(choice(*every) if every else AUTO, shape, dtype, key)
     flat: np.ndarray
     if kind == "auto":
         flat = _auto(key, count, dtype)
@@ -220,6 +231,20 @@ def draw(recipe: Draw, shape: Sequence[int], dtype: str, key: str) -> np.ndarray
     if flat.dtype == object:
         return flat.reshape(shape)
     return flat.astype(target).reshape(shape)
+
+
+def _anything(dtype: str) -> tuple[Any, ...]:
+    """The most telling first, as a small tensor has no room for all."""
+    format_ = lookup(dtype)
+    if format_.is_float and format_.numpy.itemsize > 1:
+        nan, inf, tiny = float("nan"), float("inf"), format_.smallest
+        digits = (1001.37, -0.12345, 321.9876)
+        return (nan, inf, tiny / 2, digits[0], -0.0, -inf, -tiny * (1 - 2.0**-format_.p), 0.0, *digits[1:])
+    if dtype not in INTEGERS:
+        return ()
+    info = np.iinfo(format_.numpy)
+    low, high = int(info.min), int(info.max)
+    return (high, low, high // 3 * 2 + 1, high - 1, low + 1, 1, 0, high // 2 + 1)
 
 
 def _literal(items: Sequence[Any], dtype: str) -> np.ndarray:

@@ -20,15 +20,12 @@ from .casework import Casework
 from .errors import UsageError
 from .operators import FAMILIES, catalogue
 from .plan import Plan, Selection, build_plan
-from .planted import Defect, NotApplicable, Outputs, Subject, defects, equal, variants
+from .planted import RAISED, Defect, NotApplicable, Outputs, Subject, defects, equal, variants
 from .pool import Outcome
 from .run import verdict_of
 from .spec import Case, Operator, Source, Verdict
 
 __all__ = ["Answer", "Failure", "Sensitivity", "judged", "measure"]
-
-# What a changed node raises is what a backend would: it is seen.
-_RAISED = (RuntimeError, ValueError, LookupError, TypeError, ArithmeticError, AssertionError, NotImplementedError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +179,7 @@ def _look(defect: Defect, subjects: Sequence[Subject]) -> tuple[str, bool] | Non
             outputs = defect.spoil(subject)
         except NotApplicable:
             continue
-        except _RAISED:
+        except RAISED:  # it is seen
             return subject.case.id, True
         applied = True
         if equal(outputs, subject.good):
@@ -190,7 +187,7 @@ def _look(defect: Defect, subjects: Sequence[Subject]) -> tuple[str, bool] | Non
         shown = True
         if _SHARED["compare"](subject, outputs):
             return subject.case.id, True
-    if not shown and defect.silent is not None:
+    if applied and not shown and defect.silent is not None:
         applied = any(_possible(defect.silent, subject) for subject in subjects)
     return ("", shown) if applied else None
 
@@ -198,7 +195,7 @@ def _look(defect: Defect, subjects: Sequence[Subject]) -> tuple[str, bool] | Non
 def _possible(silent: Callable[[Subject], bool], subject: Subject) -> bool:
     try:
         return silent(subject)
-    except (NotApplicable, *_RAISED):
+    except (NotApplicable, *RAISED):
         return False
 
 

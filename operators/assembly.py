@@ -231,7 +231,7 @@ def slices() -> Iterator[Sample]:
     yield tagged("start-behind-the-end", tensor(*x), *cut([5], [9], [0]), **nothing)
     yield tagged("empty-reverse", tensor(2, 0), *cut([-1], [MIN], [1], [-1]), **nothing)
     run_time = tuple(literal(i, dtype="int64") for i in (1, 6, 1, 2))
-    yield tagged("bounds-at-run-time", tensor(*x), *run_time, dtypes=PAIR)
+    yield tagged("bounds-at-run-time", tensor(*x), *run_time, dtypes=(*PAIR, "bool", "string"))
     yield from special_moves((5, 9), *cut([8], [MIN], [1], [-1]))
     yield tagged("large", tensor(129, 1025), *cut([1, 1000], [128, 3], [0, 1], [1, -3]), dtypes=ONE, tags=LARGE)
     bounds = cut([1], [-1], [1])

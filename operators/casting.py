@@ -271,8 +271,8 @@ def _casts(like: bool) -> Iterator[Sample]:
     for target in HALVES[:1] if like else HALVES:
         wide = literal(*TIES, *ENDS)
         yield to(f"rounding-to-{target}", wide, target, dtypes=("float32", "float64"), tags=SPECIAL)
-    for target in () if like else FLOATS:
-        unusual = tensor(9, draw=choice(NAN, INF, -INF, 0.0, -0.0, 1.0))
+    for target in ("float32", "float64") if like else FLOATS:
+        unusual = literal(NAN, INF, -INF, 0.0, -0.0, 1.0, 1e30, 1e-40, 6e-8, 5e-324)
         yield to(f"special-to-{target}", unusual, target, dtypes=FLOATS, tags=SPECIAL)
     for saturate in (1, 0):
         for target in FLOAT8[:1] if like else FLOAT8:
@@ -295,7 +295,7 @@ def _casts(like: bool) -> Iterator[Sample]:
 
 WRAPS: Sequence[tuple[str, tuple[str, ...]]] = (
     ("int64", ("int8", "uint8", "int16", "int32", "uint32", "uint64")),
-    ("int32", ("int8", "uint16")),
+    ("int32", ("int8", "uint16", "int64")),
     ("int16", ("uint8", "uint64")),
     ("int8", ("uint8", "uint32")),
     ("uint8", ("int8", "int32")),
@@ -390,6 +390,11 @@ def casts_like() -> Iterator[Sample]:
         x = tensor(3, 7, draw=integers(0, 1) if target != "float8e8m0" else choice(0.5, 1, 2))
         yield tagged(f"to-other-{target}", x, tensor(1, dtype=target), dtypes=ONE)
     yield from _texts(lambda target: {}, lambda target: (tensor(1, dtype=target),))
+    for source, target in (("int64", "int32"), ("int64", "uint64"), ("int32", "int64"), ("uint8", "int8")):
+        inputs = literal(*extremes(source)), tensor(1, dtype=target)
+        yield tagged(f"wrap-{source}-to-{target}", *inputs, dtypes=(source,), tags=SPECIAL)
+    inputs = literal(*extremes("uint64")), tensor(1, dtype="int64")
+    yield tagged("wrap-uint64-to-int64", *inputs, dtypes=("uint64",), tags=SPECIAL)
     constant = tensor(1, dtype="float16", constant=True)
     yield tagged("constant-target", tensor(3, 5), constant, dtypes=PAIR)
     yield tagged("empty-target", tensor(3, 5), tensor(0, dtype="int32"), dtypes=ONE)

@@ -7,8 +7,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from conformance.draws import choice, full, integers, uniform
-from conformance.dtypes import BOOL, INTEGERS
+from conformance.draws import anything, choice, full, integers, subnormal, uniform
+from conformance.dtypes import BOOL, FLOATS, INTEGERS
 from conformance.lazy import F, torch
 from conformance.rules import Accumulation, Composite
 from conformance.spec import Operator, Sample, TensorSpec, const, tensor
@@ -130,7 +130,10 @@ def _conv_samples() -> Iterator[Sample]:
     attributes = {"group": 6, "strides": [2, 2], "pads": [0, 1, 1, 0]}
     yield Sample("exact-integers-depthwise", whole, attributes, dtypes=FEW, exact=True)
     special = tensor(1, 2, 9, 9, draw=RARE), weight(3, 2, 2, 2)
-    yield Sample("special", special, {"pads": [1, 1, 0, 0]}, dtypes=("float32", "float64"), tags=SPECIAL)
+    yield Sample("special", special, {"pads": [1, 1, 0, 0]}, dtypes=FLOATS, tags=SPECIAL)
+    # By whole numbers, as products of subnormal numbers would round.
+    small = tensor(1, 2, 7, 7, draw=subnormal()), weight(3, 2, 2, 2, draw=WHOLE)
+    yield Sample("subnormals", small, {"pads": [1, 1, 0, 0]}, dtypes=FLOATS, tags=SPECIAL | {"subnormal"})
     yield sample("empty-batch", (0, 3, 5, 5), kernel, tags=EMPTY)
     attributes = {"pads": [1, 1, 1, 1]}
     again = tuple((tensor(*s), weight(*kernel)) for s in ((1, 3, 5, 6), (3, 3, 17, 8)))
@@ -255,7 +258,9 @@ def _conv_transpose_samples() -> Iterator[Sample]:
     whole = tensor(1, 8, 7, 7, draw=WHOLE), weight(8, 9, 3, 3, draw=WHOLE), weight(9, draw=WHOLE)
     yield Sample("exact-integers", whole, {"strides": [2, 2]}, dtypes=FEW, exact=True)
     special = tensor(1, 2, 6, 6, draw=RARE), weight(2, 3, 2, 2)
-    yield Sample("special", special, {"strides": [2, 2]}, dtypes=("float32", "float64"), tags=SPECIAL)
+    yield Sample("special", special, {"strides": [2, 2]}, dtypes=FLOATS, tags=SPECIAL)
+    small = tensor(1, 2, 5, 5, draw=subnormal()), weight(2, 3, 3, 3, draw=WHOLE)
+    yield Sample("subnormals", small, {"strides": [2, 2]}, dtypes=FLOATS, tags=SPECIAL | {"subnormal"})
     yield sample("empty-batch", (0, 3, 5, 5), kernel, tags=EMPTY)
     again = tuple((tensor(*s), weight(*kernel)) for s in ((1, 3, 4, 4), (3, 3, 9, 2)))
     first = tensor(*image), weight(*kernel)
@@ -389,6 +394,15 @@ def _deform_conv_samples() -> Iterator[Sample]:
         "large", c=16, m=20, size=(14, 14), out=(14, 14), pads=[1, 1, 1, 1], masked=True, dtypes=ONE, tags=LARGE
     )
     yield sample("opset-22", masked=True, opset=22, dtypes=ALL)
+    # At whole places: what NaN or infinity times a share of 0 comes to is left open, so there are none.
+    still = tensor(1, 8, 4, 4, draw=full(0.0))
+    kernels = weight(3, 4, 2, 2, draw=integers(-2, 2))
+    # Sums of two, which do not round.
+    ones, at = weight(3, 2, 1, 1, draw=integers(-1, 1)), tensor(1, 2, 5, 5, draw=full(0.0))
+    small = tensor(1, 2, 5, 5, draw=subnormal()), ones, at
+    yield Sample("subnormals", small, dtypes=FLOATS, tags=SPECIAL | {"subnormal"})
+    whole = tensor(1, 4, 5, 5, draw=integers(-63, 63)), kernels, still
+    yield Sample("exact-integers", whole, dtypes=FEW, exact=True)
     yield from refusals(3, most=5)
 
 
@@ -455,6 +469,8 @@ def _col2im_samples() -> Iterator[Sample]:
     # Where blocks overlap, Booleans and strings would have to be added.
     every = (*ALL, *INTEGERS, *BOOL, *UNUSUAL)
     yield sample("no-overlap", (1, 5, 5), [5, 5], [1, 5], dtypes=every)
+    unusual = tensor(1, 5, 5, draw=anything()), const([5, 5]), const([1, 5])
+    yield Sample("special", unusual, dtypes=(*ALL, *INTEGERS), tags=SPECIAL)
     yield sample("overlap", (2, 12, 12), [4, 5], [2, 2])
     yield sample("pads", (1, 8, 30), [4, 5], [2, 2], pads=[1, 0, 1, 2], dtypes=(*ALL, "int64"))
     yield sample("strides", (1, 9, 4), [5, 5], [3, 3], strides=[2, 2])

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from conformance.draws import draw, integers, normal, uniform
 from conformance.lazy import torch
 from conformance.rules import EXACT, Composite
-from conformance.spec import Operator, Sample, tensor
+from conformance.spec import Operator, Sample, TensorSpec, tensor
 
 from .features import ML, NUMBERS, by_row, column, real
-from .samples import DYNAMIC, EMPTY, LARGE, literal, pairwise, refusals
+from .samples import DYNAMIC, EMPTY, LARGE, SPECIAL, carried, literal, pairwise, refusals
 
 __all__ = ["OPERATORS", "TRANSFORMS", "listed", "transformed"]
 
@@ -77,6 +78,11 @@ def linear_regressor(
     return transformed(y + column(intercepts, y) if intercepts else y, post_transform)
 
 
+def _far() -> TensorSpec:
+    """Whole numbers of which int32 would keep the last bits, or nothing."""
+    return literal(2**32, 0, 5, 2**40, 2**33, 1, -(2**32), 3, shape=(2, 4))
+
+
 def _regressor_samples() -> Iterator[Sample]:
     def sample(name: str, n: int, c: int, targets: int, dtypes: tuple[str, ...] = REAL, **fields: Any) -> Sample:
         kept = {k: fields.pop(k) for k in ("tags", "again", "exact") if k in fields}
@@ -112,6 +118,13 @@ def _regressor_samples() -> Iterator[Sample]:
         zeros = {"coefficients": [1.0, 0.0, 0.0, 1.0], "targets": 2, "post_transform": transform}
         x = literal(0.0, 2.0, -1.0, 0.0, 3.0, 1.0, shape=(3, 2))
         yield Sample(f"{transform.lower().replace('_', '-')}-of-zeros", (x,), zeros, dtypes=REAL)
+    # (What the label is where a score is NaN or infinite is left open, so that classifiers have no such samples.)
+    plain: dict[str, Any] = {"coefficients": [1.0, -2.0, 1.0, 3.0], "intercepts": [0.25]}
+    yield from carried(Sample("plain", (tensor(7, 4),), plain), 0, subnormals=False)
+    small = Sample("plain", (tensor(7, 4),), {**plain, "intercepts": [0.0]})
+    # Results are float32: what is subnormal in float64 is zero there.
+    yield from (replace(s, dtypes=ONE) for s in carried(small, 0, nan=False, infinity=False))
+    yield Sample("beyond-int32", (_far(),), plain, dtypes=("int64",), tags=SPECIAL)
     odd = {"coefficients": [1.0, 2.0, 3.0], "targets": 2}
     yield Sample("coefficients-uneven", (tensor(5, 2),), odd, dtypes=ONE, refuse="3 coefficients for 2 targets")
     yield from refusals(1)
@@ -187,6 +200,13 @@ def _classifier_samples() -> Iterator[Sample]:
     }
     x = tensor(9, 3, draw=integers(-4, 4))
     yield Sample("strings", (x,), named, outputs=2, dtypes=ONE)
+    far: dict[str, Any] = {
+        "coefficients": [1.0, -2.0, 1.0, 3.0] * 2,
+        "classlabels_ints": [4, -7],
+        "intercepts": [0.0] * 2,
+    }
+    far["coefficients"][4] = -1.0
+    yield Sample("beyond-int32", (_far(),), far, outputs=2, dtypes=("int64",), tags=SPECIAL)
     few = {"coefficients": [1.0] * 7, "classlabels_ints": [0, 1, 2]}
     yield Sample(
         "coefficients-uneven", (tensor(5, 2),), few, outputs=2, dtypes=ONE, refuse="7 coefficients for 3 classes"
@@ -266,8 +286,11 @@ def _svm_regressor_samples() -> Iterator[Sample]:
         )
     whole = tensor(5, 4, draw=integers(-3, 3))
     yield Sample("whole", (whole,), model("whole", 4, 6, "RBF"), dtypes=NUMBERS)
+    yield Sample("whole-poly", (whole,), model("whole-poly", 4, 6, "POLY"), dtypes=NUMBERS[2:])
     bare = {"coefficients": listed("bare", 4), "rho": [0.5], "kernel_params": [0.0, 0.0, 0.0]}
     yield Sample("no-vectors", (tensor(5, 4),), bare, dtypes=REAL)
+    yield from carried(Sample("no-vectors", (tensor(5, 4),), bare), 0, subnormals=False)
+    yield Sample("beyond-int32", (_far(),), bare, dtypes=("int64",), tags=SPECIAL)
     plain = {k: v for k, v in model("plain", 4, 6, "LINEAR").items() if k != "kernel_params"}
     yield Sample("no-kernel-params", (tensor(5, 4),), plain, dtypes=ONE)
     yield Sample("one-vector", (tensor(5, 4),), model("one", 4, 1, "RBF"), dtypes=ONE)
@@ -415,6 +438,8 @@ def _svm_classifier_samples() -> Iterator[Sample]:
     yield sample("four-classes-probabilities", four)
     whole = tensor(7, 4, draw=integers(-3, 3))
     yield Sample("whole", (whole,), model("whole", 4, (3, 2, 4), "RBF"), outputs=2, dtypes=NUMBERS)
+    poly = model("whole-poly", 4, (3, 2, 4), "POLY")
+    yield Sample("whole-poly", (whole,), poly, outputs=2, dtypes=NUMBERS[2:])
     linear: dict[str, Any] = {
         "coefficients": listed("no-vectors", 3, 4),
         "rho": [0.25, 0.25, 0.25],  # whether all classes have the first or each its own is not said

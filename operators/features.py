@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from conformance.draws import Draw, choice, distinct, integers, uniform
+from conformance.draws import Draw, anything, choice, distinct, integers, subnormal, uniform
 from conformance.dtypes import torch_dtype
 from conformance.lazy import torch
 from conformance.rules import EXACT, ROUNDED, Composite, Rule
@@ -113,7 +113,8 @@ def _tfidf_samples() -> Iterator[Sample]:
         return Sample(name, (x,), {**pool, **lengths, "mode": mode, **more}, **kept)
 
     for name, x in (("rows", rows), ("vector", vector)):
-        yield sample(f"{name}-pairs", x, 2, 2, 0)
+        others = ((tensor(*x.shape, draw=integers(2, 8)),),)
+        yield sample(f"{name}-pairs", x, 2, 2, 0, again=others)
         yield sample(f"{name}-pairs-skip-5", x, 2, 2, 5)
         yield sample(f"{name}-words-and-pairs-skip-1", x, 1, 2, 1)
         yield sample(f"{name}-words", x, 1, 1, 3)
@@ -193,6 +194,7 @@ def _extract_samples() -> Iterator[Sample]:
     again = ((tensor(1, 9), at(8, 2)), (tensor(5, 2), at(1, 0, 1)))
     yield sample("dynamic", tensor(2, 4), at(3), again=again, tags=DYNAMIC)
     yield sample("special", literal(NAN, INF, -INF, -0.0, shape=(1, 4)), at(3, 0, 1, 2), dtypes=ONE, tags=SPECIAL)
+    yield sample("anything", tensor(2, 9, draw=anything()), at(*range(8, -1, -1)), dtypes=NUMBERS, tags=SPECIAL)
     yield sample("index-out-of-range", tensor(3, 5), at(5), dtypes=ONE, refuse="column 5 of 5")
     yield from refusals(2, wrong="bool")
 
@@ -222,6 +224,7 @@ def _binarize_samples() -> Iterator[Sample]:
     yield Sample(
         "special", (edges,), {"threshold": 0.10000000149011612}, dtypes=("float32", "float64"), tags=SPECIAL
     )
+    yield Sample("beyond-int32", (literal(2**32, -(2**40), 2**62, 0),), dtypes=("int64",), tags=SPECIAL)
     yield from refusals(1)
 
 
@@ -246,6 +249,13 @@ def _vectorize_samples() -> Iterator[Sample]:
     yield sample("one", (3, 4))
     yield sample("vectors", (4,), (2,))
     yield sample("vector-and-row", (4,), (1, 2))
+    unusual = Sample(
+        "special", (tensor(2, 5, draw=anything()), tensor(2, 3)), {"inputdimensions": [5, 3]}, shape=(2, 8)
+    )
+    yield replace(unusual, dtypes=("float32", "float64"), tags=SPECIAL)
+    far = literal(2**32, -(2**40), 3, 2**62, shape=(2, 2))
+    beyond = {"inputdimensions": [2]}
+    yield Sample("beyond-int32", (far,), beyond, dtypes=("int64",), shape=(2, 2), tags=SPECIAL)
     yield sample("empty", (0, 2), (0, 3), tags=EMPTY, dtypes=ONE)
     yield sample("large", (129, 33), (129, 17), (129, 1), tags=LARGE, dtypes=ONE)
     yield sample("rows-differ", (3, 2), (4, 2), dtypes=ONE, refuse="3 rows beside 4")
@@ -280,6 +290,10 @@ def _impute_samples() -> Iterator[Sample]:
         yield Sample(f"whole-{name}", (x,), {**chosen, "replaced_value_int64": -1}, dtypes=whole)
         yield Sample(f"whole-default-{name}", (x,), chosen, dtypes=whole)
     missing = {"imputed_value_floats": each, "replaced_value_float": NAN}
+    anywhere = tensor(5, 4, draw=anything())
+    yield Sample("special", (anywhere,), missing, dtypes=floats, tags=SPECIAL)
+    minus = {"imputed_value_int64s": [9, -1, 7, 100], "replaced_value_int64": 1}
+    yield Sample("special-whole", (anywhere,), minus, dtypes=whole, tags=SPECIAL)
     yield Sample("rank-3", (tensor(2, 3, 4, draw=some.draw),), missing, dtypes=ONE)
     yield Sample(
         "infinity",
@@ -328,6 +342,11 @@ def _normalize_samples() -> Iterator[Sample]:
         first = (tensor(5, 7, draw=uniform(0.1, 1.0)),)
         yield Sample(f"{name}-dynamic", first, chosen, dtypes=ONE, again=sizes, tags=DYNAMIC)
         yield Sample(f"{name}-empty", (tensor(0, 7),), chosen, dtypes=ONE, tags=EMPTY)
+        if norm != "MAX":
+            unknown = literal(NAN, 1.0, 2.0, 4.0, 1.0, 3.0, shape=(2, 3))
+            yield Sample(f"{name}-nan", (unknown,), chosen, dtypes=("float32", "float64"), tags=SPECIAL)
+        far = literal(2**40, 2**33, 0, 2**32, 5, 2**41, shape=(2, 3))
+        yield Sample(f"{name}-beyond-int32", (far,), chosen, dtypes=("int64",), tags=SPECIAL)
     yield Sample("vector", (tensor(7, draw=uniform(0.1, 9.0)),), {"norm": "L1"}, dtypes=ONE)
     yield Sample("default", (tensor(5, 7, draw=positive),), dtypes=ONE)
     mixed = literal(-1.0, 2.0, 4.0, 8.0, -7.5, 0.0, shape=(2, 3))
@@ -352,6 +371,8 @@ def _one_hot_samples() -> Iterator[Sample]:
     yield Sample("unknown", (tensor(9, draw=choice(5, 1, 2, 3)),), cats, dtypes=NUMBERS)
     yield Sample("all-known", (tensor(9, draw=known),), {**cats, "zeros": 0}, dtypes=NUMBERS)
     yield Sample("fractions", (literal(5.9, -1.9, 0.5, -0.5, 3.25, 2.999),), cats, dtypes=("float32", "float64"))
+    far = literal(2**32 + 5, 2**32, 5, 3 - 2**40)
+    yield Sample("beyond-int32", (far,), cats, dtypes=("int64",), tags=SPECIAL)
     yield Sample("rank-3", (tensor(2, 3, 4, draw=known),), cats, dtypes=("float32", "int64"))
     yield Sample("empty", (tensor(0, draw=known),), cats, dtypes=("int64",), tags=EMPTY)
     yield Sample("one-category", (tensor(5, draw=integers(0, 1)),), {"cats_int64s": [1]}, dtypes=("int64",))
@@ -392,9 +413,14 @@ def _scale_samples() -> Iterator[Sample]:
         "special",
         (literal(NAN, INF, -INF, -0.0, 1e38, -1e38, 1e-40, shape=(1, 7)),),
         {"offset": [1.0], "scale": [8.0]},
-        dtypes=ONE,
+        dtypes=("float32", "float64"),
         tags=SPECIAL,
     )
+    doubled = {"offset": [0.0], "scale": [2.0]}
+    small = (tensor(3, 5, draw=subnormal()),)
+    yield Sample("subnormals", small, doubled, dtypes=ONE, tags=SPECIAL | {"subnormal"})
+    far = (literal(2**40, 2**33, 0, -(2**32), shape=(2, 2)),)
+    yield Sample("beyond-int32", far, doubled, dtypes=("int64",), tags=SPECIAL)
     unlike = {"offset": offset, "scale": factor[:3]}
     yield Sample("lengths-differ", (tensor(5, 7),), unlike, dtypes=ONE, refuse="7 offsets and 3 factors")
     yield from refusals(1)

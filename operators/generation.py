@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from conformance.draws import choice
+from conformance.draws import anything, choice
 from conformance.dtypes import BOOL, FLOATS, INTEGERS, from_onnx, lookup
 from conformance.lazy import torch
 from conformance.rules import EXACT, Composite
@@ -215,7 +215,7 @@ def ranges() -> Iterator[Sample]:
     yield steps("stash-float16", 2, 15, 3, dtypes=("float16",), attributes={"stash_type": 10}, opset=27)
     sets = [(0, 4, 1), (3, 30, 5), (7, 0, -2)]
     first, *rest = (tuple(literal(i, shape=()) for i in items) for items in sets)
-    yield tagged("dynamic", *first, again=tuple(rest), dtypes=PAIR, exact=True, tags=DYNAMIC)
+    yield tagged("dynamic", *first, again=tuple(rest), exact=True, tags=DYNAMIC)
     yield steps("opset-11", 2, 15, 3, dtypes=PAIR, opset=11)
     yield tagged(
         "vector", literal(0, 1), *(literal(i, shape=()) for i in (5, 1)), dtypes=ONE, refuse="a vector start"
@@ -280,7 +280,7 @@ def trilus() -> Iterator[Sample]:
         )
     )
     unusual = tensor(5, 7, draw=choice(NAN, INF, -INF, -0.0, 1.0))
-    yield tagged("special", unusual, dtypes=FLOATS, tags=SPECIAL)
+    yield tagged("special", tensor(5, 7, draw=anything()), dtypes=(*FLOATS, *INTEGERS), tags=SPECIAL)
     yield tagged("special-lower", unusual, attributes=lower, dtypes=FLOATS, tags=SPECIAL)
     yield tagged("complex", tensor(3, 4), attributes=lower, dtypes=("complex64", "complex128"))
     # What a string of zero is, the standard does not say: nothing is cut off.

@@ -6,14 +6,14 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from conformance.draws import choice, integers
+from conformance.draws import anything, choice, integers, subnormal
 from conformance.dtypes import BOOL, FLOATS, INTEGERS
 from conformance.lazy import torch
 from conformance.rules import Accumulation
 from conformance.spec import Operator, Sample, TensorSpec, tensor
 
 from .movement import COPIED, NARROW, PAIR, moves, positive, special_moves
-from .samples import DYNAMIC, EMPTY, LARGE, UNUSUAL, literal, pairwise, refusals, tagged
+from .samples import DYNAMIC, EMPTY, INF, LARGE, NAN, SPECIAL, UNUSUAL, literal, pairwise, refusals, tagged
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -316,6 +316,9 @@ def first_scatters() -> Iterator[Sample]:
         yield tagged(name, *inputs, attributes=attributes, dtypes=dtypes, opset=10, exact=True)
     nothing = (tensor(*x), index(shape=(0, 5)), tensor(0, 5))
     yield tagged("empty", *nothing, dtypes=PAIR, tags=EMPTY, opset=10, exact=True)
+    unusual = (tensor(*x, draw=anything()), columns, tensor(4, 2, draw=anything()))
+    special: dict[str, Any] = {"dtypes": _NUMBERS, "opset": 10, "tags": SPECIAL}
+    yield tagged("special", *unusual, attributes={"axis": 1}, **special)
     once = (tensor(*x), columns, tensor(4, 2))
     yield tagged("opset-9", *once, attributes={"axis": 1}, dtypes=PAIR, opset=9, exact=True)
     short = (tensor(4, 5), columns, tensor(4, 3))
@@ -394,7 +397,17 @@ def one_hots() -> Iterator[Sample]:
     five = TensorSpec((), literal(5).draw, "int64", constant=True)
     rows = index(0, 4, 2, -1, -5, 3, shape=(2, 3))
     values = literal(0, 1)
-    yield tagged("last-axis", rows, five, values)
+    other = index(1, -2, 3, 3, 0, 4, shape=(2, 3))
+    yield tagged("last-axis", rows, five, values, again=((other, five, values),))
+    for name, pair in (
+        ("digits", literal(-0.12345, 1001.37)),
+        ("nan", literal(NAN, -0.0)),
+        ("infinity", literal(INF, 0)),
+    ):
+        yield tagged(f"special-{name}", rows, five, pair, dtypes=FLOATS, tags=SPECIAL)
+    yield tagged("special-integers", rows, five, tensor(2, draw=anything()), dtypes=INTEGERS, tags=SPECIAL)
+    small = tensor(2, draw=subnormal())
+    yield tagged("special-subnormal", rows, five, small, dtypes=FLOATS, tags=SPECIAL | {"subnormal"})
     yield hot("axis-0", rows, five, 0)
     yield hot("axis-1", rows, five, 1)
     yield hot("axis-negative", rows, five, -2)

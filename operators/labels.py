@@ -288,7 +288,7 @@ def _dictionary_samples() -> Iterator[Sample]:
         return tagged(name, keys, items, dtypes=(dtype,), model=model, reference=expected, **fields)
 
     words, numbers = ("a", "c", "b", "z"), (7, -1, 0, 2**40)
-    for dtype, items in (("int64", (4, -8)), ("float32", (0.5, -1.25)), ("float64", (0.1, 1e300))):
+    for dtype, items in (("int64", (4, -8)), ("float32", (1001.37, -0.12345)), ("float64", (0.1, 1e300))):
         yield sample(f"strings-{dtype}", words, {"c": items[0], "a": items[1]}, dtype)
     for dtype, pair in (("string", ("x", "Γ")), ("float32", (0.5, -1.25)), ("float64", (0.1, 1e300))):
         yield sample(f"int64s-{dtype}", numbers, {0: pair[0], 2**40: pair[1]}, dtype)

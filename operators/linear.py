@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from conformance.draws import choice, integers, normal, uniform, values
+import numpy as np
+
+from conformance.draws import choice, integers, normal, subnormal, uniform, values
+from conformance.dtypes import FLOATS, lookup
 from conformance.lazy import torch
 from conformance.rules import Accumulation, Composite
 from conformance.spec import Operator, Sample, tensor
 
 from .geometry import wide
-from .samples import DYNAMIC, EMPTY, FEW, INF, LARGE, NAN, SPECIAL, pairwise, refusals
+from .samples import DYNAMIC, EMPTY, FEW, INF, LARGE, NAN, SPECIAL, carried, literal, pairwise, refusals
 
 __all__ = ["OPERATORS"]
 
@@ -19,6 +22,19 @@ ONE = ("float32",)
 WHOLE = integers(-4, 4)
 # Each special value once or twice among ordinary ones, so that most rows stay finite.
 RARE = choice(NAN, INF, -INF, *(0.25 * i for i in range(-12, 13) if i))
+
+
+# Whole numbers, so that products of subnormal numbers with them do not round.
+SUBNORMAL: dict[str, Any] = {"dtypes": FLOATS, "tags": SPECIAL | {"subnormal"}}
+
+
+def _far(*dtypes: str, **attributes: Any) -> Iterator[Sample]:
+    """Products of integers that need all the bits of their type, and do not leave it."""
+    for dtype in dtypes:
+        high = int(np.iinfo(lookup(dtype).numpy).max)
+        left = literal(high - 2, 1, high // 3 * 2, 3, 7, high // 5, high - 9, 0, shape=(2, 4))
+        right = literal(1, 0, 0, 1, 0, 1, 0, 1, 0, 0, 0, 1, shape=(4, 3))
+        yield Sample(f"extremes-{dtype}", (left, right), attributes, dtypes=(dtype,), exact=True, tags=SPECIAL)
 
 
 def matmul(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -61,16 +77,18 @@ def _matmul_samples() -> Iterator[Sample]:
         dtypes=("bfloat16", "float64"),
         exact=True,
     )
-    yield Sample("large-values", (tensor(9, 40, draw=normal(0, 1e18)), tensor(40, 9)), dtypes=ONE)
+    yield Sample(
+        "large-values", (tensor(9, 40, draw=normal(0, 1e18)), tensor(40, 9)), dtypes=("float32", "bfloat16")
+    )
+    yield from _far("int32", "int64", "uint32", "uint64")
+    yield Sample("subnormals", (tensor(5, 8, draw=subnormal()), tensor(8, 6, draw=WHOLE)), **SUBNORMAL)
     yield Sample(
         "overflow",
         (tensor(5, 8, draw=uniform(3e4, 6e4)), tensor(8, 6, draw=uniform(3e4, 6e4))),
         dtypes=("float16",),
         tags=SPECIAL,
     )
-    yield Sample(
-        "special", (tensor(24, 8, draw=RARE), tensor(8, 9)), dtypes=("float32", "float64", "float16"), tags=SPECIAL
-    )
+    yield Sample("special", (tensor(24, 8, draw=RARE), tensor(8, 9)), dtypes=FLOATS, tags=SPECIAL)
     yield Sample("no-rows", (tensor(0, 5), tensor(5, 3)), dtypes=FEW, tags=EMPTY)
     yield Sample("no-inner", (tensor(4, 0), tensor(0, 3)), dtypes=FEW, tags=EMPTY)
     yield Sample("empty-batch", (tensor(0, 4, 5), tensor(5, 3)), dtypes=ONE, tags=EMPTY)
@@ -165,9 +183,12 @@ def _gemm_samples() -> Iterator[Sample]:
         tensor(35, draw=WHOLE, constant=True),
     )
     yield Sample("exact-integers", whole, {"transB": 1}, dtypes=FEW, exact=True)
-    yield Sample(
-        "special", (tensor(24, 8, draw=RARE), b, bias), dtypes=("float32", "float64", "float16"), tags=SPECIAL
-    )
+    yield Sample("special", (tensor(24, 8, draw=RARE), b, bias), dtypes=FLOATS, tags=SPECIAL)
+    # alpha and beta are float32: how 64 bits come through them is left open.
+    yield from _far("int32", "uint32")
+    small = tensor(5, 8, draw=subnormal()), tensor(8, 6, draw=WHOLE), tensor(6, draw=subnormal())
+    yield Sample("subnormals", small, **SUBNORMAL)
+    yield Sample("large-values", (tensor(9, 40, draw=normal(0, 1e18)), tensor(40, 9)), dtypes=("bfloat16",))
     yield Sample(
         "special-bias", (a, b, tensor(6, draw=values(NAN, INF, -INF, 0.0, -0.0, 1.0))), dtypes=FEW, tags=SPECIAL
     )
@@ -204,6 +225,7 @@ def _einsum_samples() -> Iterator[Sample]:
     yield sample("trace", "ii", (6, 6))
     yield sample("diagonal", "ii->i", (6, 6))
     yield sample("diagonal-batch", "...ii->...i", (3, 5, 5))
+    yield sample("diagonal-first", "iij->ij", (3, 3, 5))
     yield sample("inner", "i,i", (13,), (13,))
     yield sample("outer", "i,j->ij", (5,), (7,))
     yield sample("hadamard", "ij,ij->ij", (5, 7), (5, 7))
@@ -234,7 +256,10 @@ def _einsum_samples() -> Iterator[Sample]:
         exact=True,
     )
     special = tensor(8, 6, draw=RARE), tensor(6, 5)
-    yield Sample("special", special, {"equation": "ij,jk->ik"}, dtypes=("float32", "float64"), tags=SPECIAL)
+    yield Sample("special", special, {"equation": "ij,jk->ik"}, dtypes=FLOATS, tags=SPECIAL)
+    yield from _far("uint16", "int32", "int64", "uint32", "uint64", equation="ij,jk->ik")
+    small = tensor(5, 8, draw=subnormal()), tensor(8, 6, draw=WHOLE)
+    yield Sample("subnormals", small, {"equation": "ij,jk->ik"}, **SUBNORMAL)
     yield sample("empty", "ij,jk->ik", (0, 4), (4, 3), dtypes=ONE, tags=EMPTY)
     yield sample("empty-inner", "ij,jk->ik", (3, 0), (0, 2), dtypes=ONE, tags=EMPTY)
     again = ((tensor(1, 3, 4), tensor(1, 4, 6)), (tensor(4, 7, 9), tensor(4, 9, 2)))
@@ -281,6 +306,9 @@ def _det_samples() -> Iterator[Sample]:
     yield Sample("zero-row", (tensor(2, 2, draw=values(1.0, 2.0, 0.0, 0.0)),), dtypes=FEW)
     yield Sample("zero", (tensor(2, 3, 3, draw=integers(0, 0)),), dtypes=FEW)
     yield Sample("nan", (tensor(2, 2, draw=values(NAN, 1.0, 2.0, 3.0)),), dtypes=ONE, tags=SPECIAL)
+    yield from carried(Sample("single", (tensor(5, 1, 1),)), 0)
+    upper = values(19.0, 5.0, 0.0, 17.0, -23.0, 0.0, 7.0, 21.0)
+    yield Sample("triangular", (tensor(2, 2, 2, draw=upper),), dtypes=FEW, exact=True)
     yield Sample("empty-batch", (tensor(0, 3, 3),), dtypes=ONE, tags=EMPTY)
     yield Sample("large-batch", (tensor(1000, 3, 3),), dtypes=ONE, tags=LARGE)
     yield Sample(

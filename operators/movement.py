@@ -16,6 +16,7 @@ from .samples import (
     DYNAMIC,
     EMPTY,
     LARGE,
+    NAN,
     SCALAR,
     SPECIAL,
     SPECIAL_VALUES,
@@ -61,11 +62,12 @@ def special_moves(
     shape: Sequence[int], *rest: TensorSpec | None, attributes: dict[str, Any] | None = None, **fields: Any
 ) -> Iterator[Sample]:
     """Unusual values survive the move bit by bit: NaN, infinities, both zeros, subnormals, extreme integers."""
-    unusual = tensor(*shape, draw=choice(*SPECIAL_VALUES, *SUBNORMALS))
+    unusual = tensor(*shape, draw=choice(*SPECIAL_VALUES, *SUBNORMALS, *(NAN, -0.0, 1e-40) * 3))
     given = {"attributes": attributes or {}, **fields}
     yield tagged("special", unusual, *rest, dtypes=FLOATS, tags=SPECIAL, **given)
     for dtype in INTEGERS:
-        limits = tensor(*shape, draw=choice(*extremes(dtype)))
+        # Moved, not compared, in torch as well: so uint64 has what int64 has not.
+        limits = tensor(*shape, draw=choice(*extremes(dtype), *((2**64 - 1,) if dtype == "uint64" else ())))
         yield tagged(f"extremes-{dtype}", limits, *rest, dtypes=(dtype,), tags=SPECIAL, **given)
     yield tagged("narrow-types", tensor(*shape), *rest, dtypes=NARROW, **given)
     yield tagged("unusual-types", tensor(*shape), *rest, dtypes=UNUSUAL, **given)

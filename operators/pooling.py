@@ -13,7 +13,7 @@ from conformance.spec import Operator, Sample, TensorSpec, tensor
 
 from .convolution import one_padding
 from .geometry import frame, pad, wide, windows
-from .samples import DYNAMIC, EMPTY, FEW, INF, LARGE, NAN, SPECIAL, extremes, pairwise, refusals
+from .samples import DYNAMIC, EMPTY, FEW, INF, LARGE, NAN, SPECIAL, carried, extremes, pairwise, refusals
 
 __all__ = ["OPERATORS"]
 
@@ -166,6 +166,8 @@ def _max_pool_samples() -> Iterator[Sample]:
     yield Sample("all-negative", (below,), padded, dtypes=(*FEW, "bfloat16"))
     x = tensor(1, 2, 6, 6, draw=choice(INF, -INF, -0.5, 0.25, 1.0))
     yield Sample("infinities", (x,), padded, dtypes=ALL, tags=SPECIAL)
+    # Whether NaN is the largest of a window, the standard does not say.
+    yield from carried(Sample("pads", (tensor(1, 2, 6, 6),), padded), 0, nan=False, infinity=False)
     lowest = tensor(1, 1, 4, 4, draw=full(-INF))
     yield Sample("all-lowest", (lowest,), padded, dtypes=FEW, tags=SPECIAL)
     yield Sample("opset-11", (apart,), attributes, outputs=2, dtypes=ONE, opset=11)
@@ -214,7 +216,9 @@ def _average_pool_samples() -> Iterator[Sample]:
     attributes = {"kernel_shape": [2, 2], "strides": [2, 2]}
     yield Sample("exact-integers", (whole,), attributes, dtypes=ALL, exact=True)
     x = tensor(1, 2, 8, 8, draw=choice(NAN, INF, -INF, *(0.25 * i for i in range(-30, 31))))
-    yield Sample("special", (x,), {"kernel_shape": [2, 2]}, dtypes=FEW, tags=SPECIAL)
+    yield Sample("special", (x,), {"kernel_shape": [2, 2]}, dtypes=ALL, tags=SPECIAL)
+    small = Sample("pads", (tensor(1, 2, 6, 6),), padded)
+    yield from carried(small, 0, nan=False, infinity=False)
     yield Sample(
         "kernel-13", (tensor(1, 4, 32, 32),), {"kernel_shape": [13, 13]}, dtypes=(*FEW, "bfloat16"), tags=LARGE
     )
@@ -244,7 +248,18 @@ def _lp_pool_samples() -> Iterator[Sample]:
     yield Sample("p-1", x, {**attributes, "p": 1}, dtypes=ALL)
     yield Sample("p-3", x, {**attributes, "p": 3}, dtypes=FEW)
     yield Sample("zeros", (tensor(1, 1, 4, 4, draw=full(0.0)),), {"kernel_shape": [2, 2]}, dtypes=FEW)
+    yield from _norms({"kernel_shape": [2, 2], "strides": [2, 2]})
     yield Sample("opset-11", x, attributes, dtypes=ONE, opset=11)
+
+
+def _norms(attributes: dict[str, Any]) -> Iterator[Sample]:
+    """Sums of magnitudes that need all their digits, NaN and infinity, and subnormal numbers (whose squares are zero)."""
+    one = {**attributes, "p": 1}
+    alone = {**one, "kernel_shape": [1, 1]} if attributes else one
+    whole = tensor(5, 3, 2, 2, draw=integers(-500, 500))
+    yield Sample("exact-integers", (whole,), one, dtypes=ALL[:2] + ALL[3:], exact=True)
+    yield from carried(Sample("p-2", (tensor(2, 3, 4, 4),), attributes), 0, subnormals=False)
+    yield from carried(Sample("p-1", (tensor(2, 3, 1, 1),), alone), 0, nan=False, infinity=False)
 
 
 def _space(x: torch.Tensor) -> tuple[int, ...]:
@@ -289,11 +304,12 @@ def _global_samples(*, exact: bool = False, special: bool = True) -> Iterator[Sa
     yield Sample("opset-22", (tensor(2, 3, 7, 9),), dtypes=ALL, opset=22)
     if exact:
         rows = [NAN, 1.0, 2.0, NAN, INF, 1.0, 0.0, 1.0, 2.0]
-        yield Sample("nan", (tensor(1, 3, 3, 1, draw=values(*rows)),), dtypes=FEW, tags=SPECIAL)
+        yield Sample("nan", (tensor(1, 3, 3, 1, draw=values(*rows)),), dtypes=ALL, tags=SPECIAL)
         yield Sample("exact-integers", (tensor(2, 5, 8, 8, draw=WHOLE),), dtypes=(*FEW, "float64"), exact=True)
     if special:
         rows = [INF, 1.0, 2.0, -INF, 1.0, 2.0, INF, -INF, 0.0, -INF, -INF, -INF]
-        yield Sample("infinities", (tensor(1, 4, 3, 1, draw=values(*rows)),), dtypes=FEW, tags=SPECIAL)
+        yield Sample("infinities", (tensor(1, 4, 3, 1, draw=values(*rows)),), dtypes=ALL, tags=SPECIAL)
+        yield from carried(Sample("image", (tensor(2, 3, 4, 4),)), 0, nan=False, infinity=False)
     yield from refusals(1)
 
 
@@ -301,6 +317,7 @@ def _global_lp_samples() -> Iterator[Sample]:
     yield from _global_samples(special=False)
     yield Sample("p-1", (tensor(2, 3, 7, 9),), {"p": 1}, dtypes=FEW)
     yield Sample("p-3", (tensor(2, 3, 7, 9),), {"p": 3}, dtypes=FEW)
+    yield from _norms({})
 
 
 OPERATORS = (

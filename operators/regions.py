@@ -6,13 +6,13 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from conformance.draws import distinct, values
+from conformance.draws import anything, distinct, integers, values
 from conformance.lazy import torch
 from conformance.rules import EXACT, Composite
 from conformance.spec import Operator, Sample, TensorSpec, const, tensor
 
 from .geometry import spread
-from .samples import DYNAMIC, EMPTY, FEW, LARGE, literal, pairwise, refusals
+from .samples import DYNAMIC, EMPTY, FEW, LARGE, SPECIAL, carried, literal, pairwise, refusals
 
 __all__ = ["OPERATORS"]
 
@@ -60,6 +60,7 @@ def _max_roi_pool_samples() -> Iterator[Sample]:
 
     some = rois((0, 1, 1, 6, 7), (1, 0, 0, 10, 8), (0, 3, 2, 3, 2), (1, 4, 0, 9, 3))
     yield Sample("basic", (x, some), {"pooled_shape": [2, 2]})
+    yield from carried(Sample("basic", (x, some), {"pooled_shape": [2, 2]}), 0, nan=False)
     yield Sample("pooled-3x4", (x, some), {"pooled_shape": [3, 4]}, dtypes=FEW)
     yield Sample("pooled-1x1", (x, some), {"pooled_shape": [1, 1]}, dtypes=FEW)
     wider = rois((0, 2, 2, 13, 15), (1, 0, 0, 21, 17), (1, 5, 4, 12, 11))
@@ -198,6 +199,13 @@ def _roi_align_samples() -> Iterator[Sample]:
     malformed = {**size, "coordinate_transformation_mode": "output_half_pixel"}
     yield Sample("forced-to-a-pixel", (x, thin, const([1])), malformed, dtypes=FEW)
     yield Sample("no-regions", (x, tensor(0, 4), tensor(0, dtype="int64")), size, dtypes=ONE, tags=EMPTY)
+    # Samples at whole pixels: each output is one element.
+    at_pixels = {**size, "sampling_ratio": 1, "coordinate_transformation_mode": "output_half_pixel"}
+    whole = literal(0, 0, 4, 6, 2, 3, 6, 9, shape=(2, 4))
+    on = tensor(2, 3, 10, 12, draw=integers(-1500, 1500)), whole, const([0, 1])
+    yield Sample("exact-integers", on, at_pixels, dtypes=("float32", "float16", "float64"), exact=True)
+    at = Sample("at-pixels", (x, whole, const([0, 1])), at_pixels)
+    yield from carried(at, 0, nan=False, infinity=False)  # what NaN times a weight of 0 comes to is left open
     many = tensor(20, 4, draw=values(*(0.37 + 0.53 * ((7 * i) % 11) + (i % 4 > 1) * 6.0 for i in range(80))))
     images = const([0] * 20)
     attributes = {"output_height": 7, "output_width": 7, "sampling_ratio": 2}
@@ -251,6 +259,8 @@ def _max_unpool_samples() -> Iterator[Sample]:
     yield Sample("basic", (x, places(1, 2, 2, 3, period=4)), attributes)
     yield Sample("batch", (tensor(3, 2, 2, 2), places(3, 2, 2, 2, period=4, offset=1)), attributes, dtypes=FEW)
     yield Sample("stride-1", (x, places(1, 2, 2, 3, period=2)), {"kernel_shape": [2, 2]}, dtypes=FEW)
+    unusual = tensor(1, 2, 3, 4, draw=anything()), places(1, 2, 3, 4, period=4)
+    yield Sample("special", unusual, attributes, dtypes=ALL, tags=SPECIAL)
     pads = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}
     yield Sample("pads", (x, places(1, 2, 2, 3, period=2)), pads, dtypes=FEW)
     narrow = {"kernel_shape": [2, 2], "pads": [0, 1, 0, 0]}

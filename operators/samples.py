@@ -63,10 +63,16 @@ SPECIAL_VALUES: tuple[float, ...] = (NAN, INF, -INF, 0.0, -0.0, 1.0, -1.0, 1.5, 
 SUBNORMALS: tuple[float, ...] = (5.9604645e-08, -3.0517578e-05, 1e-40, -7e-39, 5e-324, -1e-310)
 
 
-def carried(base: Sample, *positions: int, infinity: bool = True) -> Iterator[Sample]:
+def carried(
+    base: Sample, *positions: int, nan: bool = True, infinity: bool = True, subnormals: bool = True
+) -> Iterator[Sample]:
     """A sample with NaN among the values of the operands at these positions, with infinity, and with subnormal numbers
     alone: for operators through which such values go to the outputs. In every float type."""
-    kinds = {"nan": choice(NAN, 1.0, -2.0, 0.5, 3.0), "subnormal": subnormal()}
+    kinds = {}
+    if nan:
+        kinds["nan"] = choice(NAN, 1.0, -2.0, 0.5, 3.0)
+    if subnormals:
+        kinds["subnormal"] = subnormal()
     if infinity:
         kinds["infinity"] = choice(INF, 1.0, -2.0, 0.5, 3.0)
     for kind, draw in kinds.items():

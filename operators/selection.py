@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["OPERATORS", "same_boxes", "same_top"]
 
 ONE = ("float32",)
+# Neighbours in every float type: told apart by their last bits alone. (Where NaN stands in an order, ONNX does not say.)
+CLOSE = tuple(sign * (1 + n * 2.0**-p) for p in (7, 10, 23, 52) for n in (1, 2, 3) for sign in (1, -1))
 
 
 def top_k(
@@ -201,6 +203,10 @@ def tops() -> Iterator[Sample]:
     yield tagged("k-at-run-time", tensor(3, 9, draw=distinct(1.0)), run_time, outputs=2, dtypes=PAIR)
     ends = tensor(3, 11, draw=choice(INF, -INF, 0.0, 1.0, -1.0))
     yield tagged("special", ends, const([6]), outputs=2, dtypes=("float32", "float16", "float64"), tags=SPECIAL)
+    yield tagged(
+        "close", tensor(2, 31, draw=choice(*CLOSE)), const([19]), outputs=2, dtypes=FLOATS[:2] + FLOATS[3:]
+    )
+    # Subnormal numbers are all equal to a backend that flushes them, as it may: none among what is put into order.
     for dtype in INTEGERS:
         ends = tensor(3, 11, draw=choice(*extremes(dtype)))
         yield tagged(f"extremes-{dtype}", ends, const([6]), outputs=2, dtypes=(dtype,), tags=SPECIAL)
@@ -249,10 +255,15 @@ def uniques() -> Iterator[Sample]:
     yield tagged("scalar", tensor(), outputs=4, dtypes=PAIR, tags=SCALAR)
     yield tagged("empty", tensor(0), outputs=4, dtypes=PAIR, tags=EMPTY)
     ends = tensor(17, draw=choice(INF, -INF, 0.0, 1.0, -1.0))
-    yield tagged("special", ends, outputs=4, dtypes=("float32", "float64"), tags=SPECIAL)
-    yield tagged(
-        "extremes", tensor(17, draw=choice(*extremes("int64"))), outputs=4, dtypes=("int64",), tags=SPECIAL
-    )
+    yield tagged("special", ends, outputs=4, dtypes=FLOATS, tags=SPECIAL)
+    # One of the two zeros alone: which of them stands for both, ONNX does not say.
+    noughts = tensor(17, draw=choice(-0.0, 1.0, -1.0))
+    yield tagged("minus-zero", noughts, outputs=4, dtypes=FLOATS, tags=SPECIAL)
+    yield tagged("close", tensor(41, draw=choice(*CLOSE, 1001.37)), outputs=4, dtypes=FLOATS)
+    for dtype in INTEGERS:
+        name = "extremes" if dtype == "int64" else f"extremes-{dtype}"
+        far = tensor(17, draw=choice(*extremes(dtype)))
+        yield tagged(name, far, outputs=4, dtypes=(dtype,), tags=SPECIAL)
     yield tagged("large", tensor(8191, draw=integers(-500, 500)), outputs=4, dtypes=ONE, tags=LARGE)
     again = tuple((tensor(*s, draw=integers(0, 3)),) for s in ((1, 9), (4, 3)))
     yield tagged("dynamic", tensor(2, 5, draw=integers(0, 3)), outputs=4, dtypes=PAIR, again=again, tags=DYNAMIC)
@@ -276,9 +287,13 @@ def nonzeros() -> Iterator[Sample]:
     yield tagged("complex", numbers, dtypes=("complex64", "complex128"))
     # Whether the empty string is zero, the standard does not say; any other is not.
     yield tagged("strings", literal("a", "0", "b", "c", shape=(2, 2)), dtypes=("string",))
-    unusual = literal(NAN, INF, -INF, 0.0, -0.0, 1e-40, 6e-8, 1.0)
+    far = literal(2**32, 0, 2**63 - 1, 2**32 + 1, 0, 2**40)
+    yield tagged("beyond-int32", far, dtypes=("int64", "uint64"), tags=SPECIAL)
+    unusual = literal(NAN, INF, -INF, 0.0, -0.0, 1e-40, 6e-8, 1.0, 5e-324)
     yield tagged("special", unusual, dtypes=FLOATS[:1] + FLOATS[3:], tags=SPECIAL)
-    yield tagged("special-half", literal(NAN, INF, -0.0, 6e-8, 0.0), dtypes=("float16", "bfloat16"), tags=SPECIAL)
+    yield tagged(
+        "special-half", literal(NAN, INF, -0.0, 6e-8, 0.0, 1e-40), dtypes=("float16", "bfloat16"), tags=SPECIAL
+    )
     yield tagged("large", tensor(513, 511, draw=sparse), dtypes=ONE, tags=LARGE)
     again = tuple((tensor(*s, draw=sparse),) for s in ((1, 9), (4, 3)))
     yield tagged("dynamic", tensor(2, 5, draw=sparse), dtypes=PAIR, again=again, tags=DYNAMIC)
@@ -360,6 +375,9 @@ def suppressions() -> Iterator[Sample]:
     apart = literal(0, 0, 1, 1, 2, 2, 3, 3, 5, 5, 6, 6, shape=(1, 3, 4))
     yield of("equal-scores-apart", apart, literal(1, 1, 1, shape=(1, 1, 3)), most, limit(0.5), tags=SPECIAL)
     negative = tensor(1, 1, 9, draw=distinct(-1.0))
+    # Far from the origin: in a narrower format the boxes would lose their sizes, and the overlaps with them.
+    away = tensor(1, 17, 4, draw=uniform(1000.0, 1001.0))
+    yield of("far-away", away, tensor(1, 1, 17, draw=distinct(1 / 512)), limit(17, "int64"), limit(0.3))
     yield of("negative-scores", scene()[0], negative, most, limit(0.3))
     yield of("large", *scene(1, 3, 513), limit(100, "int64"), limit(0.5), tags=LARGE)
     again = tuple((*scene(*s), most, limit(0.4)) for s in ((2, 1, 5), (1, 4, 9)))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from string import Template
 from typing import Any
 
-from conformance.draws import integers
+from conformance.draws import anything, integers
 from conformance.dtypes import BOOL, INTEGERS, lookup
 from conformance.rules import EXACT
 from conformance.spec import Operator, Sample, TensorSpec, tensor
@@ -59,11 +59,13 @@ def written(name: str, text: str, *inputs: TensorSpec, same: str = "", **fields:
 
 TWO = "($T[2,3] a, $T[4,3] b) => "
 AB = (tensor(2, 3), tensor(4, 3))
+ANY = anything()  # where every type is tried, every kind of value is
+ALL_OF_AB = (tensor(2, 3, draw=ANY), tensor(4, 3, draw=ANY))
 
 
 def constructions() -> Iterator[Sample]:
     at = "<int64 i = {%d}> { s = SequenceConstruct (a, b) y = SequenceAt (s, i) }"
-    yield written("second", f"{TWO} ($T[m,n] y) {at % 1}", *AB, dtypes=TYPES)
+    yield written("second", f"{TWO} ($T[m,n] y) {at % 1}", *ALL_OF_AB, dtypes=TYPES)
     one = "($T[2,3] a) => ($T[m,n] y) <int64 i = {0}> { s = SequenceConstruct (a) y = SequenceAt (s, i) }"
     yield written("one", one, tensor(2, 3))
     yield written("empty-tensor", one.replace("[2,3]", "[0,3]"), tensor(0, 3), tags=EMPTY)
@@ -76,7 +78,7 @@ def positions() -> Iterator[Sample]:
         body = "{ s = SequenceConstruct (a, b) y = SequenceAt (s, i) }"
         return f"{TWO} ($T[m,n] y) <int64 i = {{{position}}}> {body}"
 
-    yield written("first", at(0), *AB, dtypes=TYPES)
+    yield written("first", at(0), *ALL_OF_AB, dtypes=TYPES)
     yield written("last", at(-1), *AB)
     yield written("most-negative", at(-2), *AB)
     yield written("int32", at(1).replace("int64 i", "int32 i"), *AB)
@@ -98,7 +100,7 @@ def insertions() -> Iterator[Sample]:
         body = f"{{ s = SequenceConstruct (a, a) t = SequenceInsert (s, b, i) {join}"
         return f"{TWO} ($T[m,3] y) <int64 i = {{{position}}}> {body}"
 
-    yield written("at-the-end", insert(None), *AB, dtypes=TYPES)
+    yield written("at-the-end", insert(None), *ALL_OF_AB, dtypes=TYPES)
     for name, position in (("front", 0), ("middle", 1), ("before-last", -1), ("far-negative", -2)):
         yield written(name, insert(position), *AB)
     yield written("int32", insert(1).replace("int64 i", "int32 i"), *AB)
@@ -116,7 +118,7 @@ def erasures() -> Iterator[Sample]:
         body = f"{{ s = SequenceConstruct (a, b, a) t = SequenceErase (s, i) {join}"
         return f"{TWO} ($T[m,3] y) <int64 i = {{{position}}}> {body}"
 
-    yield written("last", erase(None), *AB, dtypes=TYPES)
+    yield written("last", erase(None), *ALL_OF_AB, dtypes=TYPES)
     for name, position in (("front", 0), ("middle", 1), ("from-the-back", -2), ("most-negative", -3)):
         yield written(name, erase(position), *AB)
     yield written("int32", erase(1).replace("int64 i", "int32 i"), *AB)
@@ -125,7 +127,10 @@ def erasures() -> Iterator[Sample]:
 
 def lengths() -> Iterator[Sample]:
     yield written(
-        "two", f"{TWO} (int64 n) {{ s = SequenceConstruct (a, b) n = SequenceLength (s) }}", *AB, dtypes=TYPES
+        "two",
+        f"{TWO} (int64 n) {{ s = SequenceConstruct (a, b) n = SequenceLength (s) }}",
+        *ALL_OF_AB,
+        dtypes=TYPES,
     )
     split = "($T[m,3] x) => (int64 n) { s = SplitToSequence (x) n = SequenceLength (s) }"
     again = ((tensor(1, 3),), (tensor(5, 3),))
@@ -138,7 +143,7 @@ def empties() -> Iterator[Sample]:
     )
     for dtype in TYPES:
         text = f"($T[2,3] a) => ($T[m,3] y) {insert % lookup(dtype).onnx}"
-        yield written(f"then-insert-{dtype}", text, tensor(2, 3), dtypes=(dtype,))
+        yield written(f"then-insert-{dtype}", text, tensor(2, 3, draw=ANY), dtypes=(dtype,))
     text = f"($T[2,3] a) => ($T[m,3] y) {insert.replace(' <dtype = %d>', '')}"
     yield written("default-type", text, tensor(2, 3), dtypes=ONE)
 
@@ -150,7 +155,7 @@ def separations() -> Iterator[Sample]:
         )
 
     x = tensor(5, 6)
-    yield written("each-row", split("SplitToSequence (x)", "$T[m,n] y", 3), x, dtypes=TYPES)
+    yield written("each-row", split("SplitToSequence (x)", "$T[m,n] y", 3), tensor(5, 6, draw=ANY), dtypes=TYPES)
     yield written("each-column", split("SplitToSequence <axis = 1> (x)", "$T[m,n] y", 5), x)
     explicit = split("SplitToSequence <axis = 0, keepdims = 1> (x)", "$T[m,n] y", 3)
     yield written("defaults-written-out", explicit, x, dtypes=ONE)
@@ -170,7 +175,8 @@ def joins() -> Iterator[Sample]:
         return f"($T[2,3] a, $T[2,3] b) => ({outputs}) {{ s = SequenceConstruct (a, b) y = ConcatFromSequence {use} (s) }}"
 
     same = (tensor(2, 3), tensor(2, 3))
-    yield written("axis-0", join("<axis = 0>"), *same, dtypes=TYPES)
+    unusual = (tensor(2, 3, draw=ANY), tensor(2, 3, draw=ANY))
+    yield written("axis-0", join("<axis = 0>"), *unusual, dtypes=TYPES)
     yield written("axis-negative", join("<axis = -1>"), *same)
     yield written("new-axis-0", join("<axis = 0, new_axis = 0>"), *same, dtypes=ONE)
     cube = "$T[m,n,k] y"
@@ -191,7 +197,7 @@ def mappings() -> Iterator[Sample]:
     below = below.replace("$T[m,3] p)", "$T[m,3] p, $T[1,3] k)").replace(
         "q = Neg (p)", "q = Concat <axis = 0> (p, k)"
     )
-    yield written("every-type", below, *AB, tensor(1, 3), dtypes=TYPES, opset=17)
+    yield written("every-type", below, *ALL_OF_AB, tensor(1, 3), dtypes=TYPES, opset=17)
     body = "<body = each ($T[m,3] p, $T[3] k) => ($T[m,3] q) { q = Mul (p, k) }>"
     text = text.replace("$T[4,3] b", "$T[4,3] b, $T[3] c").replace("(s) y", "(s, c) y")
     text = text.replace(text[text.index("<body") : text.index("}>") + 2], body)
@@ -202,7 +208,7 @@ def mappings() -> Iterator[Sample]:
 def optionals() -> Iterator[Sample]:
     text = "($T[2,3] x) => ($T[2,3] y) { o = Optional (x) y = OptionalGetElement (o) }"
     same = "($T[2,3] x) => ($T[2,3] y) { y = Identity (x) }"
-    yield written("tensor", text, tensor(2, 3), dtypes=EVERY, same=same)
+    yield written("tensor", text, tensor(2, 3, draw=ANY), dtypes=EVERY, same=same)
     text = """($T[2,3] x) => ($T[m,3] y) {
         s = SequenceConstruct (x, x)
         o = Optional (s)
@@ -243,7 +249,10 @@ def empty_optionals() -> Iterator[Sample]:
 def elements() -> Iterator[Sample]:
     yield from optionals()
     yield written(
-        "of-a-tensor", "($T[2,3] x) => ($T[2,3] y) { y = OptionalGetElement (x) }", tensor(2, 3), opset=18
+        "of-a-tensor",
+        "($T[2,3] x) => ($T[2,3] y) { y = OptionalGetElement (x) }",
+        tensor(2, 3, draw=ANY),
+        opset=18,
     )
 
 
@@ -252,7 +261,12 @@ def presences() -> Iterator[Sample]:
     yield written("full", text, tensor(2, 3), dtypes=EVERY)
     yield written("full-opset-15", text, tensor(2, 3), opset=15)
     yield written("of-a-tensor", "($T[2,3] x) => (bool y) { y = OptionalHasElement (x) }", tensor(2, 3))
-    yield written("nothing", "($T x) => (bool y, $T z) { y = OptionalHasElement () z = Identity (x) }", tensor())
+    yield written(
+        "nothing",
+        "($T[9] x) => (bool y, $T[9] z) { y = OptionalHasElement () z = Identity (x) }",
+        tensor(9, draw=ANY),
+        again=((tensor(9),),),
+    )
 
 
 def branches() -> Iterator[Sample]:
@@ -269,7 +283,7 @@ def branches() -> Iterator[Sample]:
         y = If (c) <then_branch = yes () => ($T[2,3] p) { p = Identity (x) },
                     else_branch = no () => ($T[2,3] q) { q = Identity (z) }>
     }"""
-    operands = tensor(2, 3), tensor(2, 3)
+    operands = tensor(2, 3, draw=ANY), tensor(2, 3, draw=ANY)
     yield written("every-type", either, true, *operands, again=((false, *operands),), dtypes=EVERY)
     again = ((false, tensor(2, 3)), (true, tensor(2, 3)))
     yield written("both-in-turn", text, true, tensor(2, 3), again=again)
@@ -341,14 +355,14 @@ def loops() -> Iterator[Sample]:
             all = Identity (k)
         }"""
         yield written(name, text, whole, same=same)
-    handed_on = """($T[3] v0, $T[3] x) => ($T[3] y, $T[n,3] all) <int64 k = {3}, bool g = {1}> {
-        y, all = Loop (k, g, v0) <body = run (int64 i, bool c, $T[3] v) => (bool d, $T[3] w, $T[3] s) {
+    handed_on = """($T[9] v0, $T[9] x) => ($T[9] y, $T[n,9] all) <int64 k = {3}, bool g = {1}> {
+        y, all = Loop (k, g, v0) <body = run (int64 i, bool c, $T[9] v) => (bool d, $T[9] w, $T[9] s) {
             d = Identity (c)
             w = Identity (x)
             s = Identity (v)
         }>
     }"""
-    yield written("every-type", handed_on, tensor(3), tensor(3), dtypes=EVERY)
+    yield written("every-type", handed_on, tensor(9, draw=ANY), tensor(9, draw=ANY), dtypes=EVERY)
     run_time = loop("k, g", "bool g = {1}", "$T[3] x, int64 k")
     first, *rest = (literal(n, shape=(), dtype="int64") for n in (2, 5, 1))
     yield written("dynamic", run_time, whole, first, again=tuple((whole, n) for n in rest), tags=DYNAMIC)
@@ -381,7 +395,7 @@ def scans() -> Iterator[Sample]:
             s = Identity (u)
         }, num_scan_inputs = 1> (v0, xs)
     }"""
-    yield written("every-type", delayed, tensor(3), tensor(4, 3), dtypes=EVERY)
+    yield written("every-type", delayed, tensor(3, draw=ANY), tensor(4, 3, draw=ANY), dtypes=EVERY)
     # What the evaluator has no other directions and axes for, a reversal or a transpose outside does as well.
     same = scan(before="p = Slice (xs, e, b, z, e)")
     yield written("backwards", scan(", scan_input_directions = [1]"), *whole, same=same)
@@ -433,7 +447,7 @@ def words(*items: str, shape: tuple[int, ...] | None = None) -> TensorSpec:
 
 def concatenations() -> Iterator[Sample]:
     a, b = words("a", "", "Γ", "x y"), words("1", "2", "", "z")
-    yield tagged("same-shape", a, b, dtypes=STRINGS)
+    yield tagged("same-shape", a, b, dtypes=STRINGS, again=((b, a),))
     yield tagged("broadcast", words("a", "b", "c", shape=(3, 1)), words("1", "2"), dtypes=STRINGS)
     yield tagged("scalar", words("a", shape=()), words("1", "2"), dtypes=STRINGS, tags=SCALAR)
     yield tagged("empty", words(shape=(0,)), words("1"), dtypes=STRINGS, tags=EMPTY)
@@ -462,13 +476,15 @@ def normalisations() -> Iterator[Sample]:
     )
     everything = {"stopwords": ["a", "b"], "is_case_sensitive": 1}
     yield tagged("nothing-left", words("a", "b"), attributes=everything, dtypes=STRINGS, tags=EMPTY)
-    yield tagged("row", words("a", "C", "b", shape=(1, 3)), attributes=everything, dtypes=STRINGS)
+    again = ((words("a", "b", "D", shape=(1, 3)),),)
+    yield tagged("row", words("a", "C", "b", shape=(1, 3)), attributes=everything, dtypes=STRINGS, again=again)
     yield tagged("rank-3", words("a", shape=(1, 1, 1)), dtypes=STRINGS, refuse="rank 3")
 
 
 def string_splits() -> Iterator[Sample]:
     spaced = words("a b  c", "", "one", "  x y ")
-    yield tagged("whitespace", spaced, outputs=2, dtypes=STRINGS)
+    other = words("d e  f", "", "two", " x  y")
+    yield tagged("whitespace", spaced, outputs=2, dtypes=STRINGS, again=((other,),))
     yield tagged("empty-delimiter", spaced, attributes={"delimiter": ""}, outputs=2, dtypes=STRINGS)
     # Left out, because the standard can be read either way: how many parts an empty string has between delimiters,
     # and whether the rest after the last split keeps its trailing whitespace.
@@ -501,7 +517,8 @@ def matches() -> Iterator[Sample]:
     ):
         yield tagged(name, x, attributes={"pattern": pattern}, dtypes=STRINGS)
     mail = words("a@b.c", "a@b", "x.y@z.org", "@", shape=(2, 2))
-    yield tagged("matrix", mail, attributes={"pattern": r"[^@\s]+@[^@\s]+\.[a-z]+"}, dtypes=STRINGS)
+    again = ((words("", "x@y.zz", "a@b", "@", shape=(2, 2)),),)
+    yield tagged("matrix", mail, attributes={"pattern": r"[^@\s]+@[^@\s]+\.[a-z]+"}, dtypes=STRINGS, again=again)
     yield tagged("empty", words(shape=(0,)), attributes={"pattern": "a"}, dtypes=STRINGS, tags=EMPTY)
 
 

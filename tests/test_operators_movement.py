@@ -73,6 +73,8 @@ EXPLAINED: Mapping[str, str] = {
     "GatherElements/smaller-indices": "it wants indices of the data's size along the other axes",
     "GatherElements/large": "its fallback for more than 32 rows fails",
     "OneHot/last-axis/bool": "it cannot subtract bool values",
+    "OneHot/special-infinity": "it multiplies and adds the values",
+    "OneHot/special-nan": "it multiplies and adds the values",
     "OneHot/strings": "it multiplies and adds the values",
     "Pad/unusual-types/string": "it pads strings with the number 0; the text has the empty string",
     "QLinearMatMul/float8": "it knows integers only",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,13 +15,17 @@ from command_line import call
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conformance.casework import Casework
+from conformance.draws import anything, draw
 from conformance.goldens import default_folder
 from conformance.operators import catalogue
-from conformance.planted import Outputs, Subject, defects, variants
+from conformance.plan import Selection, build_plan
+from conformance.planted import NotApplicable, Outputs, Subject, defects, semantics, variants
 from conformance.planted.device import Arithmetic, Order, lanes, pairwise, rounded, sequential, split
 from conformance.planted.precision import _block_twice, _last_dropped, _tail_dropped
 from conformance.reports.sensitivity import markdown
-from conformance.sensitivity import measure
+from conformance.sensitivity import judged, measure
+from conformance.spec import Source
 
 T = torch.Tensor
 ORDERS = [
@@ -162,3 +168,49 @@ def test_the_command_prints_shares_and_refuses_unknown_names(tmp_path: Path) -> 
     done = call("sensitivity", "--family", "nosuch")
     assert done.status == 2
     assert "unknown family nosuch" in done.err
+
+
+@pytest.mark.parametrize("name", semantics._MEANT)
+def test_an_engines_mistake_is_caught_by_its_outputs(name: str, cache: Path) -> None:
+    """And not by what it raises, which would say nothing of the cases."""
+    left = {d.name: d for d in semantics.defects(catalogue()["", name])}
+    assert left
+    assert all(re.fullmatch(r"[\w.-]+/[\w.-]+#\d+", d.source) for d in left.values())
+    plan = build_plan(Selection(operators=(name,), dtypes=("float32",)))
+    with Casework(plan, cache) as casework, np.errstate(all="ignore"):
+        for case in plan.cases:
+            if case.source is not Source.OPERATOR or "refuse" in case.tags or not left:
+                continue
+            subject = Subject(case, casework.operator_case(case))
+            for defect in list(left.values()):
+                with contextlib.suppress(NotApplicable):
+                    if judged(subject, defect.spoil(subject)):
+                        del left[defect.name]
+    assert not left
+
+
+def test_strings_and_initializers_are_evaluated_as_they_are_changed(cache: Path) -> None:
+    plan = build_plan(Selection(operators=("Slice", "NonZero"), dtypes=("string",)))
+    cases = {c.id: c for c in plan.cases if c.source is Source.OPERATOR}
+    with Casework(plan, cache) as casework:
+        subject = Subject(
+            cases["Slice/unusual-types/string"], casework.operator_case(cases["Slice/unusual-types/string"])
+        )
+        assert subject.constants == {1, 2, 3, 4}
+        # Without axes the reversal is that of the rows.
+        (turned,) = subject.evaluate(lambda inputs: [*inputs[:3], None, inputs[4]])
+        assert turned[0].tolist() == subject.inputs[0][0][::-1].tolist() != subject.good[0][0].tolist()
+        subject = Subject(cases["NonZero/strings/string"], casework.operator_case(cases["NonZero/strings/string"]))
+        assert subject.evaluate()[0][0].tolist() == subject.good[0][0].tolist()
+
+
+def test_anything_holds_what_a_type_can_hold() -> None:
+    x = draw(anything(), (40,), "float16", "k")
+    assert np.isnan(x).any()
+    assert np.isinf(x).sum() >= 2
+    assert (np.signbit(x) & (x == 0)).any()
+    assert ((x != 0) & (np.abs(x) < 6.1e-5)).any()
+    assert draw(anything(), (40,), "uint64", "k").max() == 2**64 - 1
+    assert draw(anything(), (40,), "int8", "k").min() == -128
+    assert draw(anything(), (40,), "int4", "k").shape == (40,)
+    assert draw(anything(), (40,), "string", "k").dtype == object

@@ -5,6 +5,6 @@ A *defect* is a small change of a correct backend, as drivers and compilers make
 """
 
 from .record import Defect, Variant, defects, variants
-from .subject import NotApplicable, Outputs, Subject, equal
+from .subject import RAISED, NotApplicable, Outputs, Subject, equal
 
-__all__ = ["Defect", "NotApplicable", "Outputs", "Subject", "Variant", "defects", "equal", "variants"]
+__all__ = ["RAISED", "Defect", "NotApplicable", "Outputs", "Subject", "Variant", "defects", "equal", "variants"]

@@ -23,8 +23,19 @@ _MODES = frozenset(
     "direction approximate norm post_transform aggregate_function kernel_type case_change_action round_mode".split()
 )
 
-# What a node says twice: the weights' shapes tell it, too.
-_REDUNDANT = frozenset({"kernel_shape", "hidden_size", "num_outputs"})
+# What a node says twice: the weights' shapes tell it, too, or the inputs'.
+_REDUNDANT = frozenset({"kernel_shape", "hidden_size", "num_outputs", "inputdimensions"})
+# What changes no right result: the order of a set; which method fitted the coefficients; the one locale that every platform
+# has; that an unknown category is refused; that any order will do.
+_WITHOUT_EFFECT = frozenset(
+    {
+        ("ignored", "StringNormalizer", "locale"),
+        ("reversed", "StringNormalizer", "stopwords"),
+        ("ignored", "LinearClassifier", "multi_class"),
+        ("ignored", "OneHotEncoder", "zeros"),
+        ("ignored", "TopK", "sorted"),
+    }
+)
 # One that is the same as another where no pads are given.
 _SAME = frozenset({("auto_pad", "VALID", "NOTSET")})
 
@@ -51,6 +62,8 @@ def _changed(name: str, change: Callable[[Any], Any]) -> Callable[[Subject], Out
 
 def _ignored(name: str) -> Callable[[Subject], Outputs]:
     def spoil(subject: Subject) -> Outputs:
+        if subject.case.operator == "Constant":  # without its one attribute it has nothing to give
+            raise NotApplicable
         default = schema_defaults(subject.case.operator, subject.case.opset, subject.case.domain).get(name)
         return _changed(name, lambda value: default)(subject)
 
@@ -87,12 +100,15 @@ def defects(operator: Operator) -> list[Defect]:
             continue
         if name in TYPE_ATTRIBUTES:  # another type of the output is a defect of outputs
             continue
-        found.append(Defect(f"ignored:{name}", _ignored(name), silent=never if name in _REDUNDANT else None))
+        silent = never if name in _REDUNDANT or ("ignored", operator.name, name) in _WITHOUT_EFFECT else None
+        found.append(Defect(f"ignored:{name}", _ignored(name), silent=silent))
         lists = [v for v in values if isinstance(v, (list, tuple)) and len(v) > 1 and len(set(v)) > 1]
         if lists:
             turned = _changed(name, lambda v: list(reversed(v)))
-            found.append(Defect(f"reversed:{name}", turned, silent=never if name == "axes" else None))
-            found.append(Defect(f"first-for-all:{name}", _changed(name, lambda v: [v[0]] * len(v))))
+            free = name in {"axes", *_REDUNDANT} or ("reversed", operator.name, name) in _WITHOUT_EFFECT
+            found.append(Defect(f"reversed:{name}", turned, silent=never if free else None))
+            first = _changed(name, lambda v: [v[0]] * len(v))
+            found.append(Defect(f"first-for-all:{name}", first, silent=never if name in _REDUNDANT else None))
         if name == "pads" and lists:
             found.append(Defect(f"ends-swapped:{name}", _changed(name, _halves)))
         if name not in _MODES:

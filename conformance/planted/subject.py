@@ -20,10 +20,13 @@ from ..rules import Accumulation, Composite, Elementary, Requantised, Rounded, R
 from ..spec import Case
 from .device import Arithmetic
 
-__all__ = ["Inputs", "NotApplicable", "Outputs", "Subject", "equal"]
+__all__ = ["RAISED", "Inputs", "NotApplicable", "Outputs", "Subject", "equal"]
 
 Inputs = Sequence[Any]  # a node's inputs by position: arrays, None where one is left out
 Outputs = list[list[Any]]  # of each input set, in the node's order
+
+# What a changed node raises is what a backend would.
+RAISED = (RuntimeError, ValueError, LookupError, TypeError, ArithmeticError, AssertionError, NotImplementedError)
 
 _APPROXIMATE = (Rounded, Elementary, Accumulation, Composite, Requantised)
 
@@ -121,6 +124,13 @@ class Subject:
         return to_array(result, dtype)
 
     @property
+    def constants(self) -> frozenset[int]:
+        """The positions of the inputs that the model itself holds; none where the case is a graph of several nodes."""
+        nodes = nodes_of(self.model)
+        held = {t.name for t in self.model.graph.initializer}
+        return frozenset(i for i, n in enumerate(nodes[0].inputs) if n in held) if len(nodes) == 1 else frozenset()
+
+    @property
     def working(self) -> str:
         """The format in which a device may put each intermediate result: that of the outputs, or what the operator says
         (``stash_type``, ``softmax_precision``)."""
@@ -138,7 +148,7 @@ class Subject:
     def _strings(self) -> bool:
         """Whether strings go in or come out: torch has none."""
         arrays = [a for one in (*self.ready.inputs, *self.good) for a in one]
-        return any(isinstance(a, np.ndarray) and a.dtype == object for a in arrays)
+        return any(isinstance(a, np.ndarray) and a.dtype.kind in "OUS" for a in arrays)
 
     @functools.cached_property
     def _evaluator_agrees(self) -> bool:
@@ -171,8 +181,20 @@ class Subject:
         constants = {t.name: t for t in model.graph.initializer}
         (node, *others) = model.graph.node
         if not others and len(inputs) == len(node.input):
-            names = [n for n in node.input if n and n not in constants]
-            inputs = [a for n, a in zip(node.input, inputs, strict=True) if n and n not in constants]
+            # What the model holds may be changed as well, or left out.
+            changed = onnx.ModelProto()
+            changed.CopyFrom(model)
+            del changed.graph.initializer[:]
+            names = []
+            for i, (name, array) in enumerate(zip(node.input, inputs, strict=True)):
+                if array is None:
+                    changed.graph.node[0].input[i] = ""
+                elif name in constants:
+                    changed.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(array), name))
+                else:
+                    names.append(name)
+            inputs = [a for n, a in zip(node.input, inputs, strict=True) if a is not None and n not in constants]
+            model = changed
         return evaluate(model, dict(zip(names, inputs, strict=True)))
 
 
