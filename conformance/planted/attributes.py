@@ -25,8 +25,15 @@ _MODES = frozenset(
 
 # What a node says twice: the weights' shapes tell it, too.
 _REDUNDANT = frozenset({"kernel_shape", "hidden_size", "num_outputs"})
-# One that is the same as another where no pads are given.
-_SAME = frozenset({("auto_pad", "VALID", "NOTSET")})
+# The least precision of what lies between: a definition that computes in more has no use for it, and is right.
+_LEAST = frozenset({"stash_type"})
+# One that is the same as another where no pads are given; where no region is given, and more than one pixel comes out.
+_SAME = frozenset(
+    {
+        ("auto_pad", "VALID", "NOTSET"),
+        ("coordinate_transformation_mode", "align_corners", "tf_crop_and_resize"),
+    }
+)
 
 
 def _changed(name: str, change: Callable[[Any], Any]) -> Callable[[Subject], Outputs]:
@@ -88,7 +95,9 @@ def defects(operator: Operator) -> list[Defect]:
             continue
         if name in TYPE_ATTRIBUTES:  # another type of the output is a defect of outputs
             continue
-        found.append(Defect(f"ignored:{name}", _ignored(name), silent=never if name in _REDUNDANT else None))
+        found.append(
+            Defect(f"ignored:{name}", _ignored(name), silent=never if name in _REDUNDANT | _LEAST else None)
+        )
         lists = [v for v in values if isinstance(v, (list, tuple)) and len(v) > 1 and len(set(v)) > 1]
         if lists:
             turned = _changed(name, lambda v: list(reversed(v)))

@@ -12,7 +12,7 @@ from ..dtypes import DTYPES, FLOATS, dtype_of, lookup
 from ..graphs import schema_of
 from ..rules import Random
 from ..spec import Operator
-from .outputs import _in
+from .outputs import UNIT, _in, never
 from .record import Defect
 from .subject import Inputs, NotApplicable, Outputs, Subject, equal
 
@@ -135,6 +135,18 @@ def _ignored(position: int) -> Callable[[Subject], Outputs]:
     return spoil
 
 
+def _counts(position: int, name: str) -> Callable[[Subject], bool]:
+    """Whether an optional input can matter: the zero points of float8 are zero by definition."""
+
+    def possible(subject: Subject) -> bool:
+        given = [one[position] for one in subject.inputs if position < len(one)]
+        return not name.endswith("zero_point") or any(
+            isinstance(a, np.ndarray) and not lookup(dtype_of(a)).is_float for a in given
+        )
+
+    return possible
+
+
 def _narrowed(name: str, dtypes: tuple[str, ...]) -> Defect:
     change = _float_in(name)
     return Defect(f"operands-in-{name}", _each_input(change), dtypes, silent=_tells(change, _LONG))
@@ -145,13 +157,19 @@ def defects(operator: Operator) -> list[Defect]:
     rules = operator.rule if isinstance(operator.rule, tuple) else (operator.rule,)
     if all(isinstance(r, Random) for r in rules) or operator.name == "Loop":  # which might never end
         return []
+    small = never if operator.name in UNIT else None
     found = [
         _narrowed("bfloat16", ("float32", "float16")),
         _narrowed("tf32", ("float32",)),
         _narrowed("float16", ("float32", "bfloat16")),
         _narrowed("float32", ("float64",)),
-        Defect("operands-through-int32", _each_input(_integer_in("int32")), ("int64", "uint64", "uint32")),
-        Defect("operands-through-float32", _each_input(_integer_in("float32")), ("int32", "int64")),
+        Defect(
+            "operands-through-int32",
+            _each_input(_integer_in("int32")),
+            ("int64", "uint64", "uint32"),
+            silent=small,
+        ),
+        Defect("operands-through-float32", _each_input(_integer_in("float32")), ("int32", "int64"), silent=small),
         Defect("subnormal-operands-flushed", _each_input(_flushed), FLOATS, silent=_tells(_flushed, ())),
     ]
     if not operator.domain and operator.name not in _COMMUTATIVE:
@@ -162,7 +180,7 @@ def defects(operator: Operator) -> list[Defect]:
     if schema is not None:
         optional = onnx.defs.OpSchema.FormalParameterOption.Optional
         found += [
-            Defect(f"input-ignored:{formal.name}", _ignored(position))
+            Defect(f"input-ignored:{formal.name}", _ignored(position), silent=_counts(position, formal.name))
             for position, formal in enumerate(schema.inputs)
             if formal.option == optional
         ]

@@ -90,7 +90,7 @@ class Subject:
         round once (None: where the operator's rule approximates). Raises `NotApplicable` where the case cannot be
         evaluated otherwise than it is.
         """
-        if self.operator.meaning is None or any(e.dtype == "string" for one in self.expected for e in one):
+        if self.operator.meaning is None or self._strings:
             if arithmetic is not None or meaning is not None or widen is not None or not self._evaluator_agrees:
                 raise NotApplicable
             return [self._by_evaluator(change(list(one)), attributes) for one in self.inputs]
@@ -127,6 +127,14 @@ class Subject:
     def _format(self) -> str:
         floats = [e.dtype for e in self.expected[0] if e.dtype in FLOATS]
         return min(floats, key=lambda d: lookup(d).p, default="float32")
+
+    @functools.cached_property
+    def _strings(self) -> bool:
+        """Whether strings go in or come out: a definition on tensors has them as their places in a list."""
+        given = (a for one in self.inputs for a in one if isinstance(a, np.ndarray))
+        return any(a.dtype.kind in "OUS" for a in given) or any(
+            e.dtype == "string" for one in self.expected for e in one
+        )
 
     @functools.cached_property
     def _evaluator_agrees(self) -> bool:
