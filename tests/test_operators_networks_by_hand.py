@@ -15,7 +15,7 @@ import scipy.signal
 import torch
 import torch.nn.functional as F
 
-from conformance.dtypes import lookup
+from conformance.dtypes import BOOL, INTEGERS, lookup
 from conformance.graphs import Node, build, dtypes_of, nodes_of
 from conformance.interpreter import call, to_array, to_tensor
 from conformance.operators import catalogue
@@ -299,7 +299,10 @@ def resize(
         ends = (roi[i], roi[i + len(axes)]) if mode == "tf_crop_and_resize" and roi is not None else (0.0, 1.0)
         places = [_original(o, x.shape[d], out, f, ends, mode) for o in range(out)]
         matrix = np.stack([_row(p, x.shape[d], f, a) for p in places])
-        y = np.moveaxis(np.tensordot(matrix, y, (1, d)), 0, d)
+        if a["mode"] == "nearest":  # one tap each: the others' NaN is not multiplied by zero
+            y = y.take(matrix.argmax(1), d)
+        else:
+            y = np.moveaxis(np.tensordot(matrix, y, (1, d)), 0, d)
         if mode == "tf_crop_and_resize":
             out_of_range = np.array([p < 0 or p > x.shape[d] - 1 for p in places])
             outside = outside | out_of_range.reshape(-1, *[1] * (x.ndim - d - 1))
@@ -494,6 +497,8 @@ def test_a_meaning_agrees_with_a_calculation_by_hand(name: str) -> None:
             continue  # large ones are the same attributes again; of nothing there is nothing to calculate
         opset = sample.opset or 21
         dtype = dtypes_of(operator, sample, opset)[0]
+        if dtype in (*INTEGERS, *BOOL):
+            continue  # the calculations are of floats
         content = build(operator, sample, dtype, opset, f"0/{name}/{sample.name}")
         constants = {t.name: onnx.numpy_helper.to_array(t) for t in content.model.graph.initializer}
         (node,) = nodes_of(content.model)

@@ -8,18 +8,19 @@ from typing import Any
 import numpy as np
 import onnx
 
-from ..dtypes import DTYPES, FLOATS, dtype_of, lookup
+from ..dtypes import DTYPES, FLOATS, SIGNED, dtype_of, lookup
 from ..graphs import schema_of
 from ..rules import Random
 from ..spec import Operator
-from .outputs import UNIT, _in, never
+from .outputs import SQUARED, UNIT, _in, floored, never
 from .record import Defect
 from .subject import Inputs, NotApplicable, Outputs, Subject, equal
 
 __all__ = ["defects"]
 
+# Of Clip, max(input, min) is.
 _COMMUTATIVE = frozenset(
-    "Add Mul And Or Xor Equal BitwiseAnd BitwiseOr BitwiseXor Max Min Mean Sum Concat".split()
+    "Add Clip Mul And Or Xor Equal BitwiseAnd BitwiseOr BitwiseXor Max Min Mean Sum Concat".split()
 )
 _BROADCAST = frozenset(
     "Add Sub Mul Div Pow Mod And Or Xor Equal Greater Less GreaterOrEqual LessOrEqual BitwiseAnd BitwiseOr "
@@ -59,7 +60,14 @@ def _integer_in(name: str) -> Callable[[np.ndarray], np.ndarray | None]:
         if array.dtype.kind not in "iu" or array.dtype.itemsize < 4:
             return None
         with np.errstate(all="ignore"):
-            return array.astype(DTYPES[name].numpy).astype(array.dtype)
+            if name == "int32":  # saturated: a uint32 that wraps has all its bits when it comes back
+                limits = np.iinfo(np.int32)
+                clipped: np.ndarray = np.clip(
+                    array, max(int(limits.min), int(np.iinfo(array.dtype).min)), limits.max
+                )
+                return clipped
+            narrow: np.ndarray = array.astype(DTYPES[name].numpy).astype(array.dtype)
+            return narrow
 
     return change
 
@@ -140,8 +148,9 @@ def _counts(position: int, name: str) -> Callable[[Subject], bool]:
 
     def possible(subject: Subject) -> bool:
         given = [one[position] for one in subject.inputs if position < len(one)]
-        return not name.endswith("zero_point") or any(
-            isinstance(a, np.ndarray) and not lookup(dtype_of(a)).is_float for a in given
+        return any(
+            isinstance(a, np.ndarray) and not (name.endswith("zero_point") and lookup(dtype_of(a)).is_float)
+            for a in given
         )
 
     return possible
@@ -157,7 +166,8 @@ def defects(operator: Operator) -> list[Defect]:
     rules = operator.rule if isinstance(operator.rule, tuple) else (operator.rule,)
     if all(isinstance(r, Random) for r in rules) or operator.name == "Loop":  # which might never end
         return []
-    small = never if operator.name in UNIT else None
+    # A number that is rounded or saturated keeps its sign.
+    small = never if operator.name in UNIT or operator.name == "Sign" else None
     found = [
         _narrowed("bfloat16", ("float32", "float16")),
         _narrowed("tf32", ("float32",)),
@@ -170,12 +180,21 @@ def defects(operator: Operator) -> list[Defect]:
             silent=small,
         ),
         Defect("operands-through-float32", _each_input(_integer_in("float32")), ("int32", "int64"), silent=small),
-        Defect("subnormal-operands-flushed", _each_input(_flushed), FLOATS, silent=_tells(_flushed, ())),
+        Defect(
+            "subnormal-operands-flushed",
+            _each_input(_flushed),
+            FLOATS,
+            silent=never if operator.name in SQUARED else _tells(_flushed, ()),
+        ),
     ]
+    if floored(operator):
+        found = [d for d in found if d.name != "subnormal-operands-flushed"]
     if not operator.domain and operator.name not in _COMMUTATIVE:
         found.append(Defect("operands-swapped", _swapped))
     if operator.name in _BROADCAST:
-        found.append(Defect("cyclic-broadcast", _cyclic))
+        # Slopes are for numbers below zero.
+        signed = (*FLOATS, *SIGNED) if operator.name == "PRelu" else None
+        found.append(Defect("cyclic-broadcast", _cyclic, signed))
     schema = schema_of(operator.name, onnx.defs.onnx_opset_version(), operator.domain)
     if schema is not None:
         optional = onnx.defs.OpSchema.FormalParameterOption.Optional
