@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,13 +15,16 @@ from command_line import call
 from hypothesis import given
 from hypothesis import strategies as st
 
+from conformance.casework import Casework
 from conformance.goldens import default_folder
 from conformance.operators import catalogue
-from conformance.planted import Outputs, Subject, defects, variants
+from conformance.plan import Selection, build_plan
+from conformance.planted import NotApplicable, Outputs, Subject, defects, meanings, variants
 from conformance.planted.device import Arithmetic, Order, lanes, pairwise, rounded, sequential, split
 from conformance.planted.precision import _block_twice, _last_dropped, _tail_dropped
 from conformance.reports.sensitivity import markdown
-from conformance.sensitivity import measure
+from conformance.sensitivity import judged, measure
+from conformance.spec import Source
 
 T = torch.Tensor
 ORDERS = [
@@ -155,3 +160,23 @@ def test_the_command_prints_shares_and_refuses_unknown_names(tmp_path: Path) -> 
     done = call("sensitivity", "--family", "nosuch")
     assert done.status == 2
     assert "unknown family nosuch" in done.err
+
+
+@pytest.mark.parametrize("name", meanings._MEANINGS)
+def test_a_wrong_definition_is_caught_by_its_outputs(name: str) -> None:
+    """And not by what it raises, which would say nothing of the cases."""
+    operator = catalogue()["", name]
+    left = {d.name: d for d in meanings.defects(operator)}
+    assert all(re.fullmatch(r"[\w.-]+/[\w.-]+#\d+", d.source) for d in left.values())
+    plan = build_plan(Selection(operators=(name,)))
+    with Casework(plan, default_folder()) as casework, np.errstate(all="ignore"):
+        for case in plan.cases:
+            own = case.source is Source.OPERATOR and case.dtype in ("float32", "int32", "int8")
+            if not own or "refuse" in case.tags or not left:
+                continue
+            subject = Subject(case, casework.operator_case(case))
+            for defect in list(left.values()):
+                with contextlib.suppress(NotApplicable):
+                    if judged(subject, defect.spoil(subject)):
+                        del left[defect.name]
+    assert not left
