@@ -344,7 +344,7 @@ def _samples(
         # Into the candidate alone, as a gate that is shut makes a NaN of it, and one that is nearly shut does not.
         weights = tensor(1, gates, 1, draw=values(*[0.5, -0.25, INF][3 - gates :]), constant=True)
         step = tensor(1, 3, 1, draw=values(1.0, -2.0, 0.5))
-        linear: dict[str, Any] = {"activations": [*default[:-1], "LeakyRelu"], "activation_alpha": [0.1]}
+        linear: dict[str, Any] = {"activations": [*default[:-1], "Relu"]}
         floats = wide_floats if gates == 1 else ONE
         yield sample("infinity", (step, weights, inputs(1, 3, 1, 1)[2]), floats, tags=SPECIAL, **linear)
     for name, attributes, changes in extra:
