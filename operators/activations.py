@@ -209,6 +209,10 @@ def slopes() -> Iterator[Sample]:
     yield Sample("dynamic", (tensor(2, 3, 4), tensor(3, 1)), dtypes=s.FEW, again=sizes, tags=s.DYNAMIC)
     special = s.literal(s.NAN, s.INF, -s.INF, 0.0, -0.0, 1.0, -1.0), tensor(1, draw=fractions)
     yield s.tagged("special", *special, dtypes=FLOATS, tags=s.SPECIAL)
+    tiny = s.literal(*s.SUBNORMALS), s.literal(1.0)
+    yield s.tagged("subnormals", *tiny, dtypes=FLOATS, tags=s.SPECIAL | {"subnormal"})
+    for dtype in ("int32", "int64", "uint32", "uint64"):
+        yield s.tagged(f"extremes-{dtype}", s.literal(*s.extremes(dtype)), s.literal(1), dtypes=(dtype,))
     yield Sample("opset-11", (tensor(2, 3, 5), tensor(3, 1)), dtypes=("float32", "int32"), opset=11)
     wider = (tensor(3, 1), tensor(3, 5))
     yield Sample("slope-wider", wider, dtypes=("float32",), refuse="the slope must broadcast to the input's shape")
@@ -238,6 +242,13 @@ def shares(draw: Draw = AUTO, *, far: bool = True) -> Iterator[Sample]:
         yield Sample("large-scores", (tensor(9, 31, draw=uniform(900, 910)),), dtypes=FLOATS, tags=s.SPECIAL)
         nan = tensor(4, 7, draw=values(*[s.NAN if i == 9 else 0.25 * i for i in range(28)]))
         yield Sample("nan", (nan,), dtypes=FLOATS, tags=s.SPECIAL)
+    else:
+        # A maximum in the middle, greater by the last bit of one format or by a subnormal number.
+        peaks = [v for p in s.LAST_BITS[:4] for v in (1.0, p, 1.0)] + [
+            v for p in s.SUBNORMALS for v in (0.0, abs(p), -0.0)
+        ]
+        rows = s.literal(*peaks, shape=(len(peaks) // 3, 3))
+        yield s.tagged("last-bits", rows, dtypes=FLOATS, tags=s.SPECIAL)
     masked = choice(-s.INF, 0.5, 1.0, -2.0)
     yield Sample("masked", (tensor(9, 31, draw=masked),), dtypes=FLOATS, tags=s.SPECIAL)
     rows = s.literal(0.0, -0.0, 0.0, 2.0, 2.0, 1.0, -s.INF, -s.INF, 3.0, 6e-8, 1e-40, 5e-324, shape=(4, 3))
@@ -261,8 +272,17 @@ def gelus() -> Iterator[Sample]:
 def hard_swishes() -> Iterator[Sample]:
     # The definition's 1/6 is a float32 number in ONNX's function body: in float64, only where it does not show.
     yield Sample("saturated", (tensor(9, 31, draw=nonzero(3.5, 20)),), dtypes=FLOATS)
+    beyond = s.literal(s.NAN, s.INF, 5.0, -7.0)
+    yield s.tagged("saturated-special", beyond, dtypes=("float64",), tags=s.SPECIAL)
     for sample in activation(edges=(-3.0, 3.0, -2.998, 2.998)):
         yield replace(sample, dtypes=tuple(d for d in sample.dtypes or FLOATS if d != "float64"))
+
+
+def thresholds() -> Iterator[Sample]:
+    yield from activation(attributes=[{"alpha": 0.25}, {"alpha": -1.5}], edges=(1.0, 0.99951172, 1.0009766))
+    tiny = s.literal(*s.SUBNORMALS)
+    tags = s.SPECIAL | {"subnormal"}
+    yield s.tagged("alpha-minus-1-5-subnormals", tiny, attributes={"alpha": -1.5}, dtypes=FLOATS, tags=tags)
 
 
 def swishes() -> Iterator[Sample]:
@@ -338,7 +358,7 @@ OPERATORS = (
         "ThresholdedRelu",
         thresholded_relu,
         EXACT,
-        partial(activation, attributes=[{"alpha": 0.25}, {"alpha": -1.5}], edges=(1.0, 0.99951172, 1.0009766)),
+        thresholds,
     ),
     Operator(
         "Shrink",
@@ -346,8 +366,17 @@ OPERATORS = (
         Rounded(0.5, 1.0),
         partial(
             activation,
-            attributes=[{"lambd": 1.5, "bias": 1.5}, {"lambd": 0.75, "bias": -0.5}, {"lambd": 1.5}, {"bias": 1.5}],
+            # By the last bias, numbers grow, so that some bits are rounded off.
+            attributes=[
+                {"lambd": 1.5, "bias": 1.5},
+                {"lambd": 0.75, "bias": -0.5},
+                {"lambd": 0.25, "bias": -0.7},
+                {"lambd": 1.5},
+                {"bias": 1.5},
+            ],
             bfloat16_since=13,
+            # Wider integers may be computed in the attributes' float32.
+            limits=("uint8", "uint16"),
         ),
     ),
     Operator("Swish", swish, SMOOTH, swishes),

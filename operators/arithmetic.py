@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from conformance.draws import choice, integers, nonzero, uniform
+from conformance.draws import choice, integers, nonzero, subnormal, uniform
 from conformance.dtypes import FLOATS, INTEGERS, SIGNED, UNSIGNED
 from conformance.lazy import torch
 from conformance.rules import EXACT, ROUNDED, Accumulation, Composite, Elementary, Exact, Rounded
@@ -129,6 +129,14 @@ def differences() -> Iterator[Sample]:
     yield Sample("unsigned", (greater, less), dtypes=UNSIGNED)
 
 
+def whole_extremes() -> Iterator[Sample]:
+    """Both ends of the integer types over 1, 3 and the largest number: quotients and remainders with all their digits."""
+    for dtype in INTEGERS[2:]:
+        items = s.extremes(dtype)
+        pairs = s.literal(*items, shape=(len(items), 1)), s.literal(1, 3, items[-1], shape=(1, 3))
+        yield s.tagged(f"extremes-{dtype}", *pairs, dtypes=(dtype,), tags=s.SPECIAL)
+
+
 def quotients(whole: str = "truncates") -> Iterator[Sample]:
     yield from s.binary(right=uniform(1, 9))
     left = s.literal(7, -7, 7, -7, 6, -6, 1, -1, 0)
@@ -138,6 +146,7 @@ def quotients(whole: str = "truncates") -> Iterator[Sample]:
     # Quotients of numbers beyond 2^53, which an engine that goes through doubles gets wrong.
     big, odd = s.literal(2**62 + 3, -(2**61) - 5, 2**53 + 1), s.literal(7, 3, 1)
     yield s.tagged("beyond-doubles", big, odd, dtypes=("int64",), tags=s.SPECIAL)
+    yield from whole_extremes()
 
 
 def remainders() -> Iterator[Sample]:
@@ -150,12 +159,17 @@ def remainders() -> Iterator[Sample]:
     yield s.tagged("sign-of-dividend", left, right, attributes=fmod, dtypes=(*SIGNED, *FLOATS))
     big, odd = s.literal(2**62 + 3, -(2**61) - 5, 2**53 + 1), s.literal(7, 3, 10)
     yield s.tagged("beyond-doubles", big, odd, dtypes=("int64",), tags=s.SPECIAL)
+    yield from whole_extremes()
     floats = s.binary(right=uniform(0.3, 4), every=FLOATS, special=None)
     yield from s.only(floats, prefix="fmod-", attributes=fmod, refusals=False)
     # Zero dividends and finite ones over infinity; a zero divisor and an infinite dividend give NaN.
     items = [(v, w) for v in s.SPECIAL_VALUES for w in s.SPECIAL_VALUES]
     pairs = s.literal(*[v for v, _ in items]), s.literal(*[w for _, w in items])
     yield s.tagged("fmod-special", *pairs, attributes=fmod, dtypes=FLOATS, tags=s.SPECIAL)
+    tiny = s.literal(*s.SUBNORMALS), s.literal(1.0)
+    yield s.tagged("fmod-subnormals", *tiny, attributes=fmod, dtypes=FLOATS, tags=s.SPECIAL | {"subnormal"})
+    pair = tensor(3, 5), tensor(3, 5, draw=uniform(0.3, 4))
+    yield s.tagged("fmod-again", *pair, attributes=fmod, dtypes=s.FEW, again=(pair,))
     far = s.literal(1000.0, -65504.0, 3e4, 1e30, 7.5), s.literal(0.3, 7.0, 0.01, 3.0, 2.5)
     yield s.tagged("fmod-far", *far, attributes=fmod, dtypes=FLOATS, tags=s.SPECIAL)
     floats_need_fmod = (tensor(3, 4), tensor(3, 4, draw=uniform(1, 9)))
@@ -181,10 +195,16 @@ def powers() -> Iterator[Sample]:
         yield Sample(name, (x, const(value, None)), dtypes=FLOATS)
     roots = s.literal(0, 1, 4, 9, 144, 2**20), const([0.5] * 6, "float32")
     yield s.tagged("whole-base-root", *roots, dtypes=("int32", "int64"))
-    large = s.literal(3, -3, 7, 2, -2), s.literal(19, 19, 11, 30, 31)
+    tiny = s.literal(*s.SUBNORMALS), const(1.0, None)
+    yield s.tagged("subnormals", *tiny, dtypes=FLOATS, tags=s.SPECIAL | {"subnormal"})
+    large = s.literal(3, -3, 7, 2, -2, 2**24 + 1), s.literal(19, 19, 11, 30, 31, 1)
     yield s.tagged("whole-large", *large, dtypes=("int32", "int64"), tags=s.SPECIAL)
     yield s.tagged(
-        "whole-beyond-doubles", s.literal(3, -7, 11), s.literal(39, 21, 17), dtypes=("int64",), tags=s.SPECIAL
+        "whole-beyond-doubles",
+        s.literal(3, -7, 11, 2**53 + 1),
+        s.literal(39, 21, 17, 1),
+        dtypes=("int64",),
+        tags=s.SPECIAL,
     )
 
 
@@ -210,6 +230,8 @@ def clips() -> Iterator[Sample]:
     yield Sample("dynamic", (tensor(2, 3, 4), low, high), **few, again=sizes, tags=s.DYNAMIC)
     special = s.literal(*s.SPECIAL_VALUES)
     yield Sample("special", (special, const(-2, None), const(1.25, None)), dtypes=FLOATS, tags=s.SPECIAL)
+    tiny = (s.literal(*s.SUBNORMALS), const(-1, None), const(1, None))
+    yield Sample("subnormals", tiny, dtypes=FLOATS, tags=s.SPECIAL | {"subnormal"})
     infinite = (special, const(-s.INF, None), const(s.INF, None))
     yield Sample("infinite-limits", infinite, dtypes=FLOATS, tags=s.SPECIAL)
     for dtype in LIMITS:
@@ -246,6 +268,10 @@ def running_sums() -> Iterator[Sample]:
     yield Sample("special", (rows, const(1)), dtypes=FLOATS, tags=s.SPECIAL)
     ends = s.literal(2**30, 2**30 - 1, -(2**31) + 1, -(2**31), 2**31 - 1, 1)
     yield Sample("limits-int32", (ends, const(0)), dtypes=("int32",), tags=s.SPECIAL)
+    small = tensor(3, 5, draw=subnormal())
+    yield Sample("subnormals", (small, const(1)), dtypes=FLOATS, tags=s.SPECIAL | {"subnormal"})
+    odd = s.literal(2**62 + 1, 2**40, 2**53 + 1, 2)
+    yield Sample("beyond-doubles", (odd, const(0)), dtypes=("int64", "uint64"), tags=s.SPECIAL)
     ends = s.literal(2**31, 2**30, 2**30 - 2, 1)
     yield Sample("limits-uint32", (ends, const(0)), dtypes=("uint32",), tags=s.SPECIAL)
     yield Sample("opset-11", (x, const(1)), dtypes=("float32", "int32"), opset=11)
@@ -302,6 +328,10 @@ ROUNDINGS = (
     -2.5,
     0.49999997,
     0.50000006,
+    # Halves next to whole numbers that bfloat16 does not hold.
+    1001.5,
+    -1002.5,
+    1001.0,
     8388609.0,
     -4503599627370497.0,
 )

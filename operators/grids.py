@@ -13,7 +13,7 @@ from conformance.lazy import torch
 from conformance.rules import Composite
 from conformance.spec import Operator, Sample, TensorSpec, const, tensor
 
-from .samples import DYNAMIC, EMPTY, FEW, LARGE, SPECIAL, UNUSUAL, refusals
+from .samples import DYNAMIC, EMPTY, FEW, LARGE, SPECIAL, SUBNORMALS, UNUSUAL, carried, extremes, literal, refusals
 
 __all__ = ["OPERATORS"]
 
@@ -132,7 +132,12 @@ def _grid_samples() -> Iterator[Sample]:
             for align in (0, 1):
                 attributes = {"mode": mode, "padding_mode": padding, "align_corners": align}
                 name = f"{mode}-{padding}" + ("-aligned" if align else "")
-                yield Sample(name, far, attributes, dtypes=FEW if align == 0 else ONE)
+                both = (
+                    ("float32", "float64")
+                    if name in ("linear-border-aligned", "linear-reflection-aligned")
+                    else ONE
+                )
+                yield Sample(name, far, attributes, dtypes=FEW if align == 0 else both)
     space = inputs(1, 2, (3, 4, 5), (2, 3, 4), uniform(-1.6, 1.6))
     for mode in ("linear", "nearest"):
         for padding in ("zeros", "border", "reflection"):
@@ -158,6 +163,16 @@ def _grid_samples() -> Iterator[Sample]:
     specks = tensor(1, 2, 4, 5, draw=choice(math.inf, *(0.5 * i for i in range(-19, 20))))
     nearest = {"mode": "nearest", "padding_mode": "border"}
     yield Sample("special", (specks, image_grid()), nearest, dtypes=ONE, tags=SPECIAL)
+    # Centres of pixels, to the last bit in every format.
+    centres = tensor(1, 4, 6, 2, draw=choice(-1.0, -0.5, 0.0, 0.5, 1.0))
+    aligned = {**nearest, "align_corners": 1}
+    yield from carried(Sample("centres", (tensor(1, 2, 5, 5), centres), aligned), 0)
+    # Centres of what would be pixels two beyond the border, where repeating and reflecting differ.
+    beyond = tensor(1, 4, 6, 2, draw=choice(-2.0, -1.5, 0.0, 1.5, 2.0), dtype="float32")
+    yield Sample("beyond", (tensor(1, 2, 5, 5), beyond), aligned, dtypes=(*BOOL, *UNUSUAL))
+    for dtype in INTEGERS:
+        ends = tensor(1, 2, 5, 5, draw=choice(*extremes(dtype)))
+        yield Sample(f"beyond-{dtype}", (ends, beyond), aligned, dtypes=(dtype,), tags=SPECIAL)
     yield Sample("large", inputs(1, 8, (32, 40), (24, 30)), dtypes=ONE, tags=LARGE)
     yield Sample("empty-batch", inputs(0, 3, (5, 7), (4, 6)), dtypes=ONE, tags=EMPTY)
     again = (inputs(1, 3, (4, 4), (2, 9)), inputs(3, 3, (9, 2), (5, 5)))
@@ -211,6 +226,13 @@ def _affine_samples() -> Iterator[Sample]:
     yield sample("large", 1, [40, 50], ONE, tags=LARGE)
     sizes = tensor(4, dtype="int64", draw=const([2, 3, 5, 6]).draw)
     yield Sample("size-at-run-time", (tensor(2, 2, 3), sizes), dtypes=FEW)
+    # An even number of places along each axis: no coordinate is zero, which would make infinity a NaN.
+    yield from (
+        v for v in carried(Sample("even", (tensor(2, 2, 3), const([2, 3, 4, 6]))), 0) if "subnormal" not in v.tags
+    )
+    # Subnormal numbers as what is added: products of them may be rounded one by one.
+    shifts = literal(*(v for t in (*SUBNORMALS[1:4:2], *SUBNORMALS[5:]) for v in (0.0, 0.0, t)), shape=(2, 2, 3))
+    yield Sample("subnormal-shifts", (shifts, const([2, 3, 4, 6])), dtypes=ALL, tags=SPECIAL | {"subnormal"})
     bad = tensor(2, 3, 3), const([2, 3, 5, 6])
     yield Sample("bad-theta", bad, dtypes=ONE, refuse="a plane takes maps of 2 by 3")
     yield from refusals(2)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from conformance.draws import coin, integers
+from conformance.draws import coin, integers, subnormal
 from conformance.dtypes import FLOATS, INTEGERS, UNSIGNED
 from conformance.lazy import torch
 from conformance.rules import EXACT, Exact
@@ -46,8 +46,16 @@ logical = partial(s.binary, few=("bool",), special=None, wrong="float32")
 bitwise = partial(s.binary, few=("int32", "uint8"), special=None, limits=LIMITS, wrong="float32")
 
 
+def last_bits() -> Sample:
+    """Numbers that differ in their last bits alone, and subnormal ones that differ from zero."""
+    items = (*s.LAST_BITS, *s.SUBNORMALS, 1.0)
+    pairs = s.literal(*items, shape=(len(items), 1)), s.literal(1.0, 0.0, shape=(1, 2))
+    return s.tagged("last-bits", *pairs, dtypes=FLOATS, tags=s.SPECIAL)
+
+
 def ordered() -> Iterator[Sample]:
     yield from comparison(wrong="bool")
+    yield last_bits()
     # Neighbours in int64 that are one double, and fractions.
     big = s.literal(2**53, 2**53 + 1, -(2**53) - 1, 2**62), s.literal(2**53 + 1, 2**53, -(2**53), 2**62 + 1)
     yield s.tagged("beyond-doubles", *big, dtypes=("int64",), tags=s.SPECIAL)
@@ -56,6 +64,7 @@ def ordered() -> Iterator[Sample]:
 
 def equal() -> Iterator[Sample]:
     yield from comparison(wrong=None)
+    yield last_bits()
     big = s.literal(2**53, 2**53 + 1, 2**62), s.literal(2**53 + 1, 2**53 + 1, 2**62 + 1)
     yield s.tagged("beyond-doubles", *big, dtypes=("int64",), tags=s.SPECIAL)
     yield Sample("strings", (tensor(3, 1, 5), tensor(4, 1)), dtypes=("string",))
@@ -84,9 +93,16 @@ def shifts() -> Iterator[Sample]:
     yield Sample("no-direction", operands, dtypes=("uint8",), refuse="direction is required")
 
 
+def found_again() -> Sample:
+    """Special values at other places the second time, where what was found first must not be given again."""
+    items = s.SPECIAL_VALUES
+    return s.tagged("again", s.literal(*items), dtypes=FLOATS, again=((s.literal(*items[::-1]),),), tags=s.SPECIAL)
+
+
 def infinities() -> Iterator[Sample]:
-    mixed = s.literal(*s.SPECIAL_VALUES, s.INF, -s.INF, 65504.0, 3.4028234e38, -3.4028234e38)
     yield from s.unary(wrong="int32")
+    yield found_again()
+    mixed = s.literal(*s.SPECIAL_VALUES, s.INF, -s.INF, 65504.0, 3.4028234e38, -3.4028234e38)
     for name, attributes in (
         ("only-positive", {"detect_negative": 0}),
         ("only-negative", {"detect_positive": 0}),
@@ -99,6 +115,7 @@ def infinities() -> Iterator[Sample]:
 
 def not_numbers() -> Iterator[Sample]:
     yield from s.unary(wrong="int32")
+    yield found_again()
     yield s.tagged("float8", s.literal(*s.SPECIAL_VALUES), dtypes=FLOAT8, tags=s.SPECIAL)
 
 
@@ -125,9 +142,12 @@ def selections() -> Iterator[Sample]:
     # What is not chosen must not shine through: NaN times zero is no choice.
     branches = s.literal(*s.SPECIAL_VALUES, shape=(size, 1)), s.literal(*s.SPECIAL_VALUES, shape=(1, size))
     yield s.tagged("special", tensor(size, size, dtype="bool"), *branches, dtypes=FLOATS, tags=s.SPECIAL)
+    small = tensor(5, 7, draw=subnormal())
+    subnormals = tensor(5, 7, dtype="bool", draw=coin()), small, small
+    yield Sample("subnormals", subnormals, dtypes=FLOATS, tags=s.SPECIAL | {"subnormal"})
     for dtype in LIMITS:
         ends = s.literal(*s.extremes(dtype))
-        flags = tensor(*ends.shape, dtype="bool")
+        flags = s.literal(*[True] * (ends.shape[0] - 1), False, dtype="bool")
         yield s.tagged(f"extremes-{dtype}", flags, ends, s.literal(7, shape=()), dtypes=(dtype,), tags=s.SPECIAL)
     yield Sample("opset-11", three((3, 4), (3, 4), (4,)), dtypes=("float32", "int64"), opset=11)
     one = ("float32",)

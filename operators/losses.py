@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from conformance.draws import choice, integers, normal, uniform
+from conformance.draws import choice, integers, normal, uniform, values
 from conformance.lazy import torch
 from conformance.rules import Composite
 from conformance.spec import Operator, Sample, TensorSpec, tensor
 
 from .geometry import wide
-from .samples import DYNAMIC, FEW, LARGE, refusals
+from .samples import DYNAMIC, FEW, INF, LARGE, SPECIAL, carried, refusals
 
 __all__ = ["OPERATORS"]
 
@@ -101,6 +101,10 @@ def _samples(outputs: int = 1) -> Iterator[Sample]:
     yield sample("large-none", inputs(2, 21, 32, 33), ONE, reduction="none", tags=LARGE)
     yield sample("dynamic", inputs(7, 5), again=(inputs(1, 5), inputs(19, 5)), tags=DYNAMIC)
     yield sample("opset-12", inputs(7, 5, weighted=True), ONE, opset=12)
+    # Through the weights, by which a class's loss is multiplied: each class has a label.
+    given = replace(inputs(7, 5, weighted=True)[1], draw=values(0, 1, 2, 3, 4, 0, 1))
+    weighted = sample("none-weighted", inputs(7, 5, weighted=True), reduction="none")
+    yield from carried(replace(weighted, inputs=(weighted.inputs[0], given, weighted.inputs[2])), 2)
     bad = tensor(4, 5), tensor(3, draw=integers(0, 4), dtype="int64")
     yield sample("batch-mismatch", bad, ONE, refuse="3 labels for 4 samples")
     float_labels = tensor(4, 5), tensor(4)
@@ -116,6 +120,8 @@ def _softmax_samples() -> Iterator[Sample]:
     labels = tensor(5, draw=integers(0, 7), dtype="int64")
     yield Sample("loss-only", (tensor(5, 8), labels), dtypes=FEW)
     yield Sample("large-scores", (tensor(5, 8, draw=normal(0, 50)), labels), outputs=2, dtypes=FEW)
+    masked = tensor(5, 8, draw=choice(-INF, 0.5, 1.0, -2.0))
+    yield Sample("masked", (masked, labels), {"reduction": "none"}, outputs=2, dtypes=plain, tags=SPECIAL)
     yield Sample("shifted", (tensor(5, 8, draw=normal(300, 1)), labels), outputs=2, dtypes=FEW)
 
 

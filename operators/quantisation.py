@@ -152,14 +152,13 @@ def quantisations() -> Iterator[Sample]:
         dtypes=ONE,
     )
     halves = [i + 0.5 for i in range(-6, 6)]
-    yield tagged("ties", literal(*halves), fixed(1.0), fixed(10, dtype="uint8"), exact=True, dtypes=few)
+    yield tagged("ties", literal(*halves), fixed(1.0), fixed(10, dtype="uint8"), exact=True)
     yield tagged(
         "ties-scaled",
         literal(*(h / 4 for h in halves)),
         fixed(0.25),
         fixed(3, dtype="int8"),
         exact=True,
-        dtypes=few,
     )
     far = literal(1e4, -1e4, 300, -300, INF, -INF, 0.0, -0.0)
     for dtype in BYTES:
@@ -214,6 +213,9 @@ def quantisations() -> Iterator[Sample]:
         dtypes=("int32",),
         opset=13,
     )
+    ends = literal(-(2**31), -300, -1, 0, 1, 127, 128, 200, 255, 256, 2**31 - 128)
+    one = fixed(1.0, dtype="float32"), fixed(0, dtype="uint8")
+    yield tagged("int32-saturation", ends, *one, dtypes=("int32",), opset=13, tags=SPECIAL)
     yield tagged("scalar", tensor(), fixed(0.02), fixed(100, dtype="uint8"), dtypes=few, tags=SCALAR)
     yield tagged("vector", tensor(17), fixed(0.02), fixed(100, dtype="uint8"), dtypes=few)
     yield tagged(

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
-from conformance.draws import full, uniform, values
+from conformance.draws import full, subnormal, uniform, values
 from conformance.lazy import torch
 from conformance.rules import Composite
 from conformance.spec import Operator, Sample, TensorSpec, tensor
 
 from .geometry import wide
-from .samples import DYNAMIC, FEW, LARGE, pairwise, refusals
+from .samples import DYNAMIC, FEW, INF, LARGE, NAN, SPECIAL, pairwise, refusals
 
 __all__ = ["OPERATORS"]
 
@@ -306,6 +306,21 @@ def _samples(
     yield sample("dynamic", inputs(), FEW, again=(inputs(time=1, batch=1), inputs(time=9, batch=3)), tags=DYNAMIC)
     yield sample("opset-11", inputs(), opset=11)
     yield sample("opset-22", inputs(), ALL, opset=22)
+    # Of one sequence of the two, from its fourth step on; what was before stays what it is.
+    late = tensor(5, 2, 3, draw=values(*(NAN if i == 19 else 0.25 * (i % 7) - 0.5 for i in range(30))))
+    yield sample("nan", (late, *inputs()[1:]), wide_floats, tags=SPECIAL)
+    if gates == 1:
+        # One product each, no bias to hide it, and no Tanh or Sigmoid, which may be off by a share of 1.
+        alone = inputs(1, 7, 1, 5, bias=False)
+        tiny = (tensor(1, 7, 1, draw=subnormal()), *alone[1:])
+        yield sample("subnormals", tiny, wide_floats, tags=SPECIAL | {"subnormal"}, activations=["Relu"])
+    if gates < 4:  # an LSTM's outputs lie within those of its last function, and its gates may or may not be open
+        # Into the candidate alone, as a gate that is shut makes a NaN of it, and one that is nearly shut does not.
+        weights = tensor(1, gates, 1, draw=values(*[0.5, -0.25, INF][3 - gates :]), constant=True)
+        step = tensor(1, 3, 1, draw=values(1.0, -2.0, 0.5))
+        linear: dict[str, Any] = {"activations": [*default[:-1], "Relu"]}
+        floats = wide_floats if gates == 1 else ONE
+        yield sample("infinity", (step, weights, inputs(1, 3, 1, 1)[2]), floats, tags=SPECIAL, **linear)
     for name, attributes, changes in extra:
         yield sample(name, inputs(**changes), FEW, **attributes)
     x, _, r, *_ = inputs()

@@ -166,7 +166,7 @@ positive = uniform(0.1, 2)
 
 
 def sums(
-    odd: int = 2**53 + 1,
+    odd: int = 2**62 + 1,
     signed: tuple[int, ...] = (2**30, 2**30 - 6, 5),
     unsigned: tuple[int, ...] = (2**31, 2**30, 2**30 - 1),
     **options: Any,
@@ -177,6 +177,8 @@ def sums(
     # Odd sums beyond 2^53, which an engine that goes through doubles gets wrong.
     rows = s.literal(odd, 1, 1, 3, -5, odd, shape=(2, 3)), const([1])
     yield s.tagged("beyond-doubles", *rows, dtypes=("int64",), tags=s.SPECIAL)
+    rows = s.literal(odd, 1, 1, 3, 5, odd, shape=(2, 3)), const([1])
+    yield s.tagged("beyond-doubles-unsigned", *rows, dtypes=("uint64",), tags=s.SPECIAL)
     for dtype, items in (("int32", signed), ("uint32", unsigned)):
         rows = s.literal(*items, *items[::-1], shape=(2, 3)), const([1])
         yield s.tagged(f"limits-{dtype}", *rows, dtypes=(dtype,), tags=s.SPECIAL)
@@ -194,7 +196,9 @@ def extremes() -> Iterator[Sample]:
     yield from s.reduction(exact=None, integral=("int32", "int64", "int8", "uint8", "bool"))
     for dtype in ("int8", "uint8", "int32", "uint32", "int64", "uint64"):
         ends = s.extremes(dtype)
-        rows = s.literal(*ends, *ends[::-1], shape=(2, len(ends))), const([1])
+        # All in either order, and then each alone, for the least and the greatest would hide the others.
+        items = [*ends, *ends[::-1], *(v for v in ends for _ in ends)]
+        rows = s.literal(*items, shape=(2 + len(ends), len(ends))), const([1])
         yield s.tagged(f"extremes-{dtype}", *rows, dtypes=(dtype,), tags=s.SPECIAL)
     bits = s.literal(True, True, True, False, False, False, True, False, True, shape=(3, 3))
     yield s.tagged("truth", bits, const([1]), dtypes=("bool",))
@@ -223,6 +227,14 @@ def positions() -> Iterator[Sample]:
     yield Sample("dynamic", first, {"axis": 1}, dtypes=s.FEW, again=sizes, tags=s.DYNAMIC)
     rows = s.literal(1.0, s.INF, -s.INF, 0.0, -0.0, 0.0, -s.INF, -1.0, -s.INF, 5e-324, 1e-40, 6e-8, shape=(4, 3))
     yield s.tagged("special", rows, attributes={"axis": 1}, dtypes=FLOATS, tags=s.SPECIAL)
+    # An extreme in the middle, beyond the others by the last bit of one format or by a subnormal number.
+    ones = [v for p in s.LAST_BITS for v in (1.0, p, 1.0)]
+    noughts = [v for p in s.SUBNORMALS for v in (0.0, p, 0.0, 0.0, -p, 0.0)]
+    rows = s.literal(*ones, *noughts, shape=((len(ones) + len(noughts)) // 3, 3))
+    yield s.tagged("last-bits", rows, attributes={"axis": 1}, dtypes=FLOATS, tags=s.SPECIAL)
+    for dtype, wide in (("int32", 2**24), ("int64", 2**53), ("uint32", 2**31), ("uint64", 2**53)):
+        rows = s.literal(wide + 2, wide + 1, wide + 3, wide, wide + 1, wide, shape=(2, 3))
+        yield s.tagged(f"neighbours-{dtype}", rows, attributes={"axis": 1}, dtypes=(dtype,), tags=s.SPECIAL)
     for dtype in INTEGERS:
         ends = s.literal(*s.extremes(dtype))
         yield s.tagged(f"extremes-{dtype}", ends, dtypes=(dtype,), tags=s.SPECIAL)
@@ -233,14 +245,49 @@ def positions() -> Iterator[Sample]:
     yield from s.refusals(1)
 
 
-means = partial(s.reduction, exact=None, empty=False, whole=tensor(3, 4, 5, draw=choice(0, 4, 8, 12)))
-products = partial(s.reduction, nonzero(0.9, 1.1), exact=choice(1, -1), whole=tensor(3, 4, 5, draw=integers(1, 7)))
+def absolute_sums() -> Iterator[Sample]:
+    yield from sums()
+    # All of one sign: an accumulator of 16 bits stops resolving them.
+    yield Sample("long", (tensor(5, 2048), const([1])), dtypes=("float16",), tags=s.LARGE)
+
+
+def squares() -> Iterator[Sample]:
+    yield from sums(odd=2**31 + 1, signed=(46340, 296, 19), unsigned=(65535, 361, 27))
+    beyond = tensor(3, 5, draw=uniform(300, 900)), const([1])
+    yield Sample("beyond-float16", beyond, dtypes=("bfloat16",))
+
+
+def means() -> Iterator[Sample]:
+    yield from s.reduction(exact=None, empty=False, whole=tensor(3, 4, 5, draw=choice(0, 4, 8, 12)))
+    for items, dtypes in (
+        ((2**30 - 1, 2**30 - 1, 2**24 + 1, 2**24 + 3), ("int32",)),
+        ((2**61 + 1, 2**61 + 1, 2**53 + 1, 2**53 + 3), ("int64", "uint64")),
+    ):
+        rows = s.literal(*items, shape=(2, 2)), const([1])
+        yield s.tagged(f"large-{dtypes[0]}", *rows, dtypes=dtypes, tags=s.SPECIAL)
+    # Of one number each: the sum of two so large would not be one of the type.
+    ones = s.literal(2**31 + 1, 2**32 - 1, 5, shape=(3, 1)), const([1])
+    yield s.tagged("large-uint32", *ones, dtypes=("uint32",), tags=s.SPECIAL)
+
+
+def products() -> Iterator[Sample]:
+    yield from s.reduction(
+        nonzero(0.9, 1.1), exact=choice(1, -1), whole=tensor(3, 4, 5, draw=integers(1, 7)), subnormals=False
+    )
+    # One factor that is subnormal; the product of two is zero.
+    rows = s.literal(*(v for t in s.SUBNORMALS for v in (1.0, t, -1.0)), shape=(len(s.SUBNORMALS), 3)), const([1])
+    yield s.tagged("subnormals", *rows, dtypes=FLOATS, tags=s.SPECIAL | {"subnormal"})
+    for dtype in ("int32", "int64", "uint32", "uint64"):
+        ends = s.extremes(dtype)
+        rows = s.literal(*(v for t in ends for v in (1, t)), shape=(len(ends), 2)), const([1])
+        yield s.tagged(f"extremes-{dtype}", *rows, dtypes=(dtype,), tags=s.SPECIAL)
+
+
 # Whole roots: what is after the point of others would be cut off or rounded as the engine likes. The squares of subnormal
 # numbers are zero.
 norms = partial(
     s.reduction, exact=None, subnormals=False, whole=s.literal(2, 3, 6, 0, 1, 4, 8, 0, 2, 6, 9, 0, shape=(3, 4))
 )
-squares = partial(sums, odd=94906267, signed=(46340, 296, 19), unsigned=(65535, 361, 27))
 logarithms = partial(s.reduction, positive, exact=None, integral=())
 
 OPERATORS = (
@@ -249,7 +296,7 @@ OPERATORS = (
     Operator("ReduceMax", reduce_max, EXACT, extremes),
     Operator("ReduceMin", reduce_min, EXACT, extremes),
     Operator("ReduceProd", reduce_prod, Accumulation(count=reduce_sum), products),
-    Operator("ReduceL1", reduce_l1, Accumulation(), sums),
+    Operator("ReduceL1", reduce_l1, Accumulation(), absolute_sums),
     Operator("ReduceL2", reduce_l2, Composite(), norms),
     Operator("ReduceSumSquare", reduce_sum_square, Accumulation(), squares),
     # Of integers, ONNX has taken these two back (opset 28).

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from conformance.draws import choice
 from conformance.dtypes import BOOL, INTEGERS
 from conformance.lazy import torch
 from conformance.rules import Composite
 from conformance.spec import Operator, Sample, TensorSpec, const, tensor
 
-from .samples import DYNAMIC, EMPTY, FEW, LARGE, UNUSUAL, pairwise
+from .samples import DYNAMIC, EMPTY, FEW, LARGE, SPECIAL, UNUSUAL, carried, extremes, pairwise
 
 __all__ = ["OPERATORS"]
 
@@ -242,6 +243,10 @@ def _resize_pairs() -> Iterator[Sample]:
 _TYPES = (*INTEGERS, *BOOL, *UNUSUAL)
 
 
+# Of 8 and 16 bits with a sign, the usual draw has all that an engine could lose.
+_LONG = ("int32", "int64", "uint8", "uint16", "uint32", "uint64")
+
+
 def _resize_samples() -> Iterator[Sample]:
     image = tensor(1, 2, 5, 7)
 
@@ -266,6 +271,12 @@ def _resize_samples() -> Iterator[Sample]:
     yield sample("nearest-up", scales=up, dtypes=(*ALL, *_TYPES))
     yield sample("nearest-down", scales=down, dtypes=FEW)
     yield sample("nearest-sizes", sizes=odd, dtypes=FEW)
+    yield from carried(sample("nearest", scales=up), 0)
+    for dtype in _LONG:
+        ends = replace(image, draw=choice(*extremes(dtype)))
+        yield sample(f"extremes-{dtype}", x=ends, scales=up, dtypes=(dtype,), tags=SPECIAL)
+    # To one pixel along an axis, where half_pixel takes the middle, and to half along another, where every place is a tie.
+    yield sample("nearest-one-pixel-ties", x=tensor(1, 2, 5, 8), sizes=[1, 2, 1, 4], dtypes=(*ALL, *_TYPES))
     for mode in ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil"):
         name = mode.replace("_", "-")
         yield sample(f"nearest-{name}", sizes=[1, 2, 9, 4], nearest_mode=mode)
@@ -365,6 +376,9 @@ def _upsample_samples() -> Iterator[Sample]:
     yield sample("linear-fractional", image, scales(1, 1, 1.5, 2.5), mode="linear")
     yield sample("identity", image, scales(1, 1, 1, 1))
     yield sample("one-pixel", tensor(1, 1, 1, 1), scales(1, 1, 4, 4), mode="linear")
+    for dtype in _LONG:
+        ends = replace(image, draw=choice(*extremes(dtype)))
+        yield sample(f"extremes-{dtype}", ends, scales(1, 1, 2, 3), dtypes=(dtype,))
     yield sample("large", tensor(1, 16, 26, 26), scales(1, 1, 2, 2), dtypes=ONE)
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "FEW",
     "INF",
     "LARGE",
+    "LAST_BITS",
     "NAN",
     "SCALAR",
     "SMALL",
@@ -60,7 +61,18 @@ DYNAMIC = frozenset({"dynamic"})
 
 SPECIAL_VALUES: tuple[float, ...] = (NAN, INF, -INF, 0.0, -0.0, 1.0, -1.0, 1.5, -2.5)
 # Subnormal in float16, in float32 and bfloat16, in float64; what a narrower format cannot hold becomes zero.
-SUBNORMALS: tuple[float, ...] = (5.9604645e-08, -3.0517578e-05, 1e-40, -7e-39, 5e-324, -1e-310)
+SUBNORMALS: tuple[float, ...] = (5.9604645e-08, -3.0517578e-05, 1e-40, -7e-39, 5e-324, -1e-310, 1.5e-308)
+# Beside 1 by the last bit of each format in turn; what a narrower format cannot hold becomes 1.
+LAST_BITS: tuple[float, ...] = (
+    1 + 2.0**-7,
+    1 + 2.0**-10,
+    1 + 2.0**-23,
+    1 + 2.0**-52,
+    1 - 2.0**-8,
+    1 - 2.0**-11,
+    1 - 2.0**-24,
+    1 - 2.0**-53,
+)
 
 
 def carried(
@@ -459,7 +471,7 @@ def reduction(
         table = literal(*[v for row in rows for v in row], shape=(len(rows), 5)), const([1])
         yield Sample("special", table, {"keepdims": 0}, dtypes=FLOATS, tags=SPECIAL)
         if subnormals:
-            small = tensor(7, 5, draw=subnormal()), const([1])
+            small = tensor(15, 2, draw=subnormal()), const([1])
             yield Sample("subnormals", small, dtypes=FLOATS, tags=SPECIAL | {"subnormal"})
     yield Sample("axes-attribute", (x,), {"axes": [1]}, dtypes=("float32", "float64", *integral), opset=11)
     yield Sample(

@@ -6,14 +6,14 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from conformance.draws import uniform
+from conformance.draws import subnormal, uniform, values
 from conformance.dtypes import INTEGERS, lookup, torch_dtype
 from conformance.lazy import torch
 from conformance.rules import Composite
 from conformance.spec import Operator, Sample, const, tensor
 
 from .geometry import wide
-from .samples import DYNAMIC, FEW, LARGE, literal, refusals
+from .samples import DYNAMIC, FEW, LARGE, NAN, SPECIAL, literal, refusals
 
 __all__ = ["OPERATORS"]
 
@@ -96,6 +96,12 @@ def _dft_samples() -> Iterator[Sample]:
     yield sample("length-256", (3, 256, 1), onesided=1, tags=LARGE)
     yield sample("length-1000", (1, 1000, 2), dtypes=ONE, tags=LARGE)
     yield sample("dynamic", real, again=((tensor(1, 7, 1),), (tensor(3, 16, 1),)), tags=DYNAMIC)
+    # Both parts, since a product of complex numbers mixes them and a sum does not. Infinity is no input: zero parts of
+    # factors, of which a fast transform has none, make it a NaN.
+    broken = tensor(2, 3, 2, draw=values(1.0, 2.0, NAN, NAN, -0.5, 3.0, 1.0, -1.0, 2.0, 0.5, -2.0, 1.5))
+    yield Sample("nan", (broken,), dtypes=ALL, tags=SPECIAL)
+    tiny = tensor(3, 2, 1, draw=subnormal())  # two points: sums and differences
+    yield Sample("subnormals", (tiny,), dtypes=ALL, tags=SPECIAL | {"subnormal"})
     yield sample("opset-17", (2, 10, 5, 1), opset=17)
     yield sample("opset-17-axis", (2, 10, 5, 1), opset=17, axis=2, onesided=1)
     yield sample("bad-axis", real, None, 3, dtypes=ONE, refuse="axis 3 of a tensor of rank 3")
@@ -158,6 +164,12 @@ def _stft_samples() -> Iterator[Sample]:
     yield sample("step-1", (1, 20, 1), 1, window=8)
     yield sample("one-frame", (3, 16, 1), 4, window=16)
     yield sample("batch", (4, 33, 1), 8, window=9)
+    # As in DFT: both parts, and two points to a frame.
+    signal = (NAN if i in (2, 3) else 0.5 * (i % 5) - 1.0 for i in range(16))
+    broken = tensor(1, 8, 2, draw=values(*signal)), const(4), None, const(4)
+    yield Sample("nan", broken, {"onesided": 0}, dtypes=ALL, tags=SPECIAL)
+    tiny = tensor(1, 12, 1, draw=subnormal()), const(2), None, const(2)
+    yield Sample("subnormals", tiny, dtypes=ALL, tags=SPECIAL | {"subnormal"})
     yield sample("large", (1, 2000, 1), 160, window=400, dtypes=ONE, tags=LARGE)
 
 
@@ -193,6 +205,10 @@ def _window_samples(more: Sequence[str] = ()) -> Iterator[Sample]:
             if size > 1:
                 symmetric = {**attributes, "periodic": 0}
                 yield Sample(f"symmetric-{size}-{dtype}", (const(size),), symmetric, dtypes=(dtype,))
+    # 15 behind the last whole vector, which rise where those at the beginning fall.
+    yield Sample(
+        "periodic-47-bfloat16", (const(47),), {"output_datatype": lookup("bfloat16").onnx}, dtypes=("bfloat16",)
+    )
     # All between 0 and 1, but for a first 0: a cast, the last step of the function body, cuts the fractions off.
     for dtype in INTEGERS:
         yield Sample(f"whole-{dtype}", (const(7),), {"output_datatype": lookup(dtype).onnx}, dtypes=(dtype,))

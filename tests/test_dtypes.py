@@ -251,6 +251,8 @@ _DECLINED = {
     ("Pad", "unusual-types", "string"): "it pads with the number 0; the text has the empty string",
     ("Resize", "nearest-up", "string"): "it makes floats of everything",
     ("Resize", "nearest-up", "complex64"): "it makes floats of everything",
+    ("Resize", "nearest-one-pixel-ties", "string"): "it makes floats of everything",
+    ("Resize", "nearest-one-pixel-ties", "complex64"): "it makes floats of everything",
     ("Scatter", "axis-1", "string"): "it has none",
     ("Scatter", "axis-1", "complex64"): "it has none",
 }

@@ -64,6 +64,7 @@ DISAGREEMENTS: Mapping[str, Explained] = {
     "Mean/special": _IN_PLACE,
     "Softsign/scalar": _RANK_0,
     "ReduceLogSumExp/scalar": _RANK_0,
+    "ReduceMean/large-int64": Explained("the evaluator takes means of int64 in doubles"),
     "ReduceSumSquare/limits-int32": _WIDENED,
     "ReduceSumSquare/limits-uint32": _WIDENED,
     "ReduceSumSquare/axis-1": _WIDENED,

@@ -299,7 +299,10 @@ def resize(
         ends = (roi[i], roi[i + len(axes)]) if mode == "tf_crop_and_resize" and roi is not None else (0.0, 1.0)
         places = [_original(o, x.shape[d], out, f, ends, mode) for o in range(out)]
         matrix = np.stack([_row(p, x.shape[d], f, a) for p in places])
-        y = np.moveaxis(np.tensordot(matrix, y, (1, d)), 0, d)
+        if a["mode"] == "nearest":  # one tap each: the others' NaN is not multiplied by zero
+            y = y.take(matrix.argmax(1), d)
+        else:
+            y = np.moveaxis(np.tensordot(matrix, y, (1, d)), 0, d)
         if mode == "tf_crop_and_resize":
             out_of_range = np.array([p < 0 or p > x.shape[d] - 1 for p in places])
             outside = outside | out_of_range.reshape(-1, *[1] * (x.ndim - d - 1))

@@ -36,8 +36,15 @@ _WITHOUT_EFFECT = frozenset(
         ("ignored", "TopK", "sorted"),
     }
 )
-# One that is the same as another where no pads are given.
-_SAME = frozenset({("auto_pad", "VALID", "NOTSET")})
+# The least precision of what lies between: a definition that computes in more has no use for it, and is right.
+_LEAST = frozenset({"stash_type"})
+# One that is the same as another where no pads are given; where no region is given, and more than one pixel comes out.
+_SAME = frozenset(
+    {
+        ("auto_pad", "VALID", "NOTSET"),
+        ("coordinate_transformation_mode", "align_corners", "tf_crop_and_resize"),
+    }
+)
 
 
 def _changed(name: str, change: Callable[[Any], Any]) -> Callable[[Subject], Outputs]:
@@ -100,7 +107,9 @@ def defects(operator: Operator) -> list[Defect]:
             continue
         if name in TYPE_ATTRIBUTES:  # another type of the output is a defect of outputs
             continue
-        silent = never if name in _REDUNDANT or ("ignored", operator.name, name) in _WITHOUT_EFFECT else None
+        silent = (
+            never if name in _REDUNDANT | _LEAST or ("ignored", operator.name, name) in _WITHOUT_EFFECT else None
+        )
         found.append(Defect(f"ignored:{name}", _ignored(name), silent=silent))
         lists = [v for v in values if isinstance(v, (list, tuple)) and len(v) > 1 and len(set(v)) > 1]
         if lists:

@@ -8,18 +8,19 @@ from typing import Any
 import numpy as np
 import onnx
 
-from ..dtypes import DTYPES, FLOATS
+from ..dtypes import DTYPES, FLOATS, SIGNED, dtype_of, lookup
 from ..graphs import schema_of
 from ..rules import Accumulation, Composite, Random
 from ..spec import Operator
-from .outputs import filled, float_of, floats, flushed, narrowed
+from .outputs import SQUARED, filled, float_of, floats, floored, flushed, narrowed, never
 from .record import Defect
 from .subject import RAISED, Inputs, NotApplicable, Outputs, Subject, equal
 
 __all__ = ["defects"]
 
+# Of Clip, max(input, min) is.
 _COMMUTATIVE = frozenset(
-    "Add Mul And Or Xor Equal BitwiseAnd BitwiseOr BitwiseXor Max Min Mean Sum Concat SequenceLength".split()
+    "Add Clip Mul And Or Xor Equal BitwiseAnd BitwiseOr BitwiseXor Max Min Mean Sum Concat SequenceLength".split()
 )
 _BROADCAST = frozenset(
     "Add Sub Mul Div Pow Mod And Or Xor Equal Greater Less GreaterOrEqual LessOrEqual BitwiseAnd BitwiseOr "
@@ -48,7 +49,14 @@ def _integer_in(name: str) -> Callable[[np.ndarray], np.ndarray | None]:
         if array.dtype.kind not in "iu" or array.dtype.itemsize < 4:
             return None
         with np.errstate(all="ignore"):
-            return array.astype(DTYPES[name].numpy).astype(array.dtype)
+            if name == "int32":  # saturated: a uint32 that wraps has all its bits when it comes back
+                limits = np.iinfo(np.int32)
+                clipped: np.ndarray = np.clip(
+                    array, max(int(limits.min), int(np.iinfo(array.dtype).min)), limits.max
+                )
+                return clipped
+            narrow: np.ndarray = array.astype(DTYPES[name].numpy).astype(array.dtype)
+            return narrow
 
     return change
 
@@ -116,6 +124,19 @@ def _ignored(position: int) -> Callable[[Subject], Outputs]:
     return spoil
 
 
+def _counts(position: int, name: str) -> Callable[[Subject], bool]:
+    """Whether an optional input can matter: the zero points of float8 are zero by definition."""
+
+    def possible(subject: Subject) -> bool:
+        given = [one[position] for one in subject.inputs if position < len(one)]
+        return any(
+            isinstance(a, np.ndarray) and not (name.endswith("zero_point") and lookup(dtype_of(a)).is_float)
+            for a in given
+        )
+
+    return possible
+
+
 def _narrowed(name: str, dtypes: tuple[str, ...]) -> Defect:
     change = floats(narrowed(name))
 
@@ -167,19 +188,28 @@ def defects(operator: Operator) -> list[Defect]:
         _narrowed("tf32", ("float32",)),
         _narrowed("float16", ("float32", "bfloat16")),
         _narrowed("float32", ("float64",)),
-        _whole("int32", ("int64", "uint64")),  # uint32 comes back whole
+        _whole("int32", ("int64", "uint64", "uint32")),
         _whole("float32", ("int32", "int64")),
-        Defect("subnormal-operands-flushed", _each_input(_flushed), FLOATS, silent=_tells(_flushed, ())),
+        Defect(
+            "subnormal-operands-flushed",
+            _each_input(_flushed),
+            FLOATS,
+            silent=never if operator.name in SQUARED else _tells(_flushed, ()),
+        ),
     ]
+    if floored(operator):
+        found = [d for d in found if d.name != "subnormal-operands-flushed"]
     if not operator.domain and operator.name not in _COMMUTATIVE:
         found.append(Defect("operands-swapped", _swapped))
     if operator.name in _BROADCAST:
-        found.append(Defect("cyclic-broadcast", _cyclic))
+        # Slopes are for numbers below zero.
+        signed = (*FLOATS, *SIGNED) if operator.name == "PRelu" else None
+        found.append(Defect("cyclic-broadcast", _cyclic, signed))
     schema = schema_of(operator.name, onnx.defs.onnx_opset_version(), operator.domain)
     if schema is not None:
         optional = onnx.defs.OpSchema.FormalParameterOption.Optional
         found += [
-            Defect(f"input-ignored:{formal.name}", _ignored(position))
+            Defect(f"input-ignored:{formal.name}", _ignored(position), silent=_counts(position, formal.name))
             for position, formal in enumerate(schema.inputs)
             if formal.option == optional
         ]
