@@ -22,6 +22,7 @@ from .plan import Plan, samples_of
 from .rules import EXACT, Rule
 from .scratch import Scratch
 from .spec import Case, Sample, Source
+from .versions import as_of
 from .weights import Weights
 
 __all__ = ["Casework", "Ready"]
@@ -87,7 +88,8 @@ class Casework:
     def operator_case(self, case: Case) -> Ready:
         """One case of the catalogue."""
         operator = catalogue()[case.domain, case.operator]
-        sample = samples_of(operator)[case.index]
+        sample = as_of(operator, samples_of(operator)[case.index], case.opset)
+        assert sample is not None, f"{case.id} is not in the plan of opset {case.opset}"
         content = build(operator, sample, case.dtype, case.opset, f"{self._seed}/{case.id}")
         path = self._write(content.model)
         if sample.refuse:

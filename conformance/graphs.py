@@ -22,6 +22,7 @@ __all__ = [
     "attributes_of",
     "build",
     "domain_opset",
+    "dtypes_at",
     "dtypes_of",
     "has_choice",
     "nodes_of",
@@ -106,7 +107,12 @@ def has_choice(operator: Operator, position: int, opset: int) -> bool:
     """Whether the schema allows more than one dtype for the input at this position."""
     schema = schema_of(operator.name, opset, operator.domain)
     formal = schema.inputs[min(position, len(schema.inputs) - 1)]
-    return len(_allowed(operator.name, opset, operator.domain, formal.type_str)) > 1
+    return len(dtypes_at(operator, formal.type_str, opset)) > 1
+
+
+def dtypes_at(operator: Operator, variable: str, opset: int) -> tuple[str, ...]:
+    """The dtypes that the schema in force at this opset allows for a type variable, or the one that it names."""
+    return _allowed(operator.name, opset, operator.domain, variable)
 
 
 def dtypes_of(operator: Operator, sample: Sample, opset: int) -> tuple[str, ...]:
@@ -116,7 +122,14 @@ def dtypes_of(operator: Operator, sample: Sample, opset: int) -> tuple[str, ...]
     wanted = sample.dtypes or operator.dtypes or tuple(d for d in _PLAIN if d in allowed)
     if sample.refuse or sample.model is not None:
         return tuple(wanted)
-    return tuple(d for d in wanted if d in allowed)
+    formal = schema_of(operator.name, opset, operator.domain).inputs
+    # What the dtype under test stands for: mostly one type variable, in Pow-13 (bases and exponents) two.
+    variables = {
+        formal[min(position, len(formal) - 1)].type_str
+        for position, spec in enumerate(sample.inputs)
+        if spec is not None and spec.dtype is None
+    }
+    return tuple(d for d in wanted if d in allowed and all(d in dtypes_at(operator, v, opset) for v in variables))
 
 
 def to_tensor_proto(array: np.ndarray, name: str, into: TensorProto | None = None) -> TensorProto:

@@ -10,7 +10,7 @@ from conformance.lazy import torch
 from conformance.spec import Operator, Sample, TensorSpec, const, tensor
 
 from .movement import COPIED, PAIR, as_list, moves, positive, special_moves
-from .samples import DYNAMIC, EMPTY, LARGE, NAN, SPECIAL, literal, refusals, tagged
+from .samples import DYNAMIC, EMPTY, LARGE, NAN, SPECIAL, literal, only, refusals, tagged
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -251,7 +251,13 @@ def pads() -> Iterator[Sample]:
     def border(*amounts: int) -> tuple[TensorSpec]:
         return (const(list(amounts)),)
 
-    modes = ("reflect", "edge", "wrap")
+    def by(*modes: str) -> Iterator[tuple[str, tuple[int, ...], tuple[TensorSpec], dict[str, Any]]]:
+        for mode in modes:
+            given = {"mode": mode}
+            yield mode, x, border(1, 2, 2, 3), given
+            yield f"{mode}-one-side", (2, 3, 5), border(0, 0, 3, 0, 0, 0), given
+            yield f"{mode}-rank-4", (1, 2, 4, 5), border(0, 0, 2, 1, 0, 0, 1, 3), given
+
     value = TensorSpec((), const(3).draw, None, constant=True)
     some_axes = (*border(1, 2), value, const([-1]))
     yield from moves(
@@ -263,9 +269,7 @@ def pads() -> Iterator[Sample]:
             ("nothing", x, border(0, 0, 0, 0), {}),
             ("axes", x, some_axes, {}),
             ("axes-unsorted", (2, 3, 4), (*border(1, 0, 2, 1), None, const([2, 0])), {}),
-            *((m, x, border(1, 2, 2, 3), {"mode": m}) for m in modes),
-            *((f"{m}-one-side", (2, 3, 5), border(0, 0, 3, 0, 0, 0), {"mode": m}) for m in modes),
-            *((f"{m}-rank-4", (1, 2, 4, 5), border(0, 0, 2, 1, 0, 0, 1, 3), {"mode": m}) for m in modes),
+            *by("reflect", "edge"),
             ("edge-far", (2, 3), border(0, 5, 0, 7), {"mode": "edge"}),
             ("edge-crop", (2, 6), border(0, -2, 0, 1), {"mode": "edge"}),
             ("vector", (5,), border(2, 3), {}),
@@ -274,6 +278,7 @@ def pads() -> Iterator[Sample]:
             ("pads-at-run-time", x, (literal(1, 0, 0, 2, dtype="int64"),), {}),
         )
     )
+    yield from only(moves(by("wrap")), dtypes=PAIR, since=19)
     yield from special_moves((5, 9), *border(0, 2, 1, 0))
     nan = TensorSpec((), const(NAN).draw, None, constant=True)
     yield tagged("constant-nan", tensor(*x), *border(0, 2, 1, 0), nan, dtypes=FLOATS, tags=SPECIAL)
@@ -285,6 +290,8 @@ def pads() -> Iterator[Sample]:
     yield tagged("opset-11", tensor(*x), *border(1, 0, 2, 3), value, dtypes=PAIR, opset=11)
     yield tagged("opset-13", tensor(*x), *border(1, 1, 2, 3), attributes={"mode": "edge"}, dtypes=PAIR, opset=13)
     yield tagged("opset-18-axes", tensor(*x), *border(2, 1), None, const([1]), dtypes=PAIR, opset=18)
+    wrapped = {"mode": "wrap"}
+    yield tagged("opset-19-wrap", tensor(*x), *border(1, 2, 3, 5), attributes=wrapped, dtypes=PAIR, opset=19)
     yield tagged("wrong-length", tensor(*x), *border(1, 2, 3), dtypes=ONE, refuse="3 pads for rank 2")
     yield tagged(
         "no-such-mode", tensor(*x), *border(1, 0, 2, 3), attributes={"mode": "mirror"}, dtypes=ONE, refuse="mode"

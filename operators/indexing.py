@@ -247,7 +247,13 @@ def _reductions(
         dtypes = None if reduction == "add" else (*PAIR, "float16")
         given: dict[str, Any] = {"attributes": attributes, "exact": True}
         yield tagged(
-            f"{reduction}-duplicates", x, indices, u, dtypes=_NUMBERS if dtypes is None else dtypes, **given
+            f"{reduction}-duplicates",
+            x,
+            indices,
+            u,
+            dtypes=_NUMBERS if dtypes is None else dtypes,
+            since=opset,
+            **given,
         )
         yield tagged(f"{reduction}-opset-{opset}", x, indices, u, dtypes=PAIR, opset=opset, **given)
 

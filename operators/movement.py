@@ -12,7 +12,19 @@ from conformance.lazy import torch
 from conformance.rules import Exact
 from conformance.spec import Operator, Sample, TensorSpec, const, tensor
 
-from .samples import DYNAMIC, EMPTY, LARGE, SCALAR, SPECIAL, SPECIAL_VALUES, SUBNORMALS, extremes, refusals, tagged
+from .samples import (
+    DYNAMIC,
+    EMPTY,
+    LARGE,
+    SCALAR,
+    SPECIAL,
+    SPECIAL_VALUES,
+    SUBNORMALS,
+    extremes,
+    literal,
+    refusals,
+    tagged,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -180,15 +192,17 @@ def reshapes() -> Iterator[Sample]:
             ("allowzero", (0, 3, 4), (const([3, 4, 0]),), {"allowzero": 1}),
             ("empty-keep", (0, 3, 4), (const([0, 12]),), {}),
             ("empty-infer", (2, 0, 3), (const([2, -1]),), {}),
-            ("shape-at-run-time", x, (TensorSpec((2,), const([4, 6]).draw, "int64"),), {}),
         )
     )
+    yield tagged("shape-at-run-time", tensor(*x), literal(4, 6, dtype="int64"), shape=(4, 6), dtypes=PAIR)
     yield from special_moves((4, 9), const([6, 6]))
     yield tagged("large", tensor(64, 56, 57), const([56, -1]), dtypes=ONE, tags=LARGE)
     again = ((tensor(1, 5, 4), const([0, -1, 2])), (tensor(7, 3, 4), const([0, -1, 2])))
     yield tagged("dynamic", tensor(2, 3, 4), const([0, -1, 2]), dtypes=PAIR, again=again, tags=DYNAMIC)
     yield tagged("opset-11", tensor(*x), const([0, -1]), dtypes=PAIR, opset=11)
     yield tagged("opset-13", tensor(*x), const([3, 8]), dtypes=(*PAIR, "bfloat16"), opset=13)
+    honoured = {"allowzero": 1}
+    yield tagged("opset-14", tensor(0, 3, 4), const([2, 0]), attributes=honoured, dtypes=PAIR, opset=14)
     yield tagged("wrong-count", tensor(*x), const([5, 5]), dtypes=ONE, refuse="24 elements do not fill 5 x 5")
     yield tagged("no-whole-rest", tensor(*x), const([5, -1]), dtypes=ONE, refuse="24 is no multiple of 5")
     yield tagged("two-unknown", tensor(*x), const([-1, -1]), dtypes=ONE, refuse="-1 twice")
@@ -401,6 +415,8 @@ def spaces() -> Iterator[Sample]:
     again = ((tensor(1, 3, 6, 2),), (tensor(4, 3, 2, 8),))
     yield tagged("dynamic", tensor(2, 3, 4, 4), attributes=two, dtypes=PAIR, again=again, tags=DYNAMIC)
     yield tagged("opset-11", tensor(*x), attributes=two, dtypes=PAIR, opset=11)
+    crd = {"blocksize": 3, "mode": "CRD"}
+    yield tagged("opset-28-crd", tensor(2, 4, 6, 9), attributes=crd, dtypes=(*PAIR, "float16"), opset=28)
     yield tagged("odd-height", tensor(1, 3, 5, 4), attributes=two, dtypes=ONE, refuse="5 is no multiple of 2")
 
 

@@ -351,16 +351,17 @@ def mean_variance_normalization(x: torch.Tensor, *, axes: Sequence[int] = (0, 2,
 
 
 def _mean_variance_samples() -> Iterator[Sample]:
-    # The default is always written out: ONNX's own shape inference fails on the function without it.
+    # The default is always written out: ONNX's own shape inference fails on the function without it. It fails as well in
+    # every type but float32, because the function adds a float32 epsilon: a backend that checks may refuse these.
     x, usual = (tensor(2, 3, 5, 7),), {"axes": [0, 2, 3]}
-    yield Sample("default-axes", x, usual)
-    yield Sample("axes-2-3", x, {"axes": [2, 3]}, dtypes=FEW)
-    yield Sample("axes-1", x, {"axes": [1]}, dtypes=FEW)
-    yield Sample("negative-axes", x, {"axes": [-1, -2]}, dtypes=FEW)
-    yield Sample("all-axes", x, {"axes": [0, 1, 2, 3]}, dtypes=FEW)
-    yield Sample("matrix", (tensor(5, 17),), {"axes": [1]}, dtypes=FEW)
-    yield Sample("shifted", (tensor(2, 3, 5, 7, draw=normal(3, 1)),), usual, dtypes=FEW, tags=CANCELLATION)
-    yield Sample("large", (tensor(2, 8, 24, 25),), usual, dtypes=FEW, tags=LARGE)
+    yield Sample("default-axes", x, usual, dtypes=ONE)
+    yield Sample("axes-2-3", x, {"axes": [2, 3]}, dtypes=ONE)
+    yield Sample("axes-1", x, {"axes": [1]}, dtypes=ONE)
+    yield Sample("negative-axes", x, {"axes": [-1, -2]}, dtypes=ONE)
+    yield Sample("all-axes", x, {"axes": [0, 1, 2, 3]}, dtypes=ONE)
+    yield Sample("matrix", (tensor(5, 17),), {"axes": [1]}, dtypes=ONE)
+    yield Sample("shifted", (tensor(2, 3, 5, 7, draw=normal(3, 1)),), usual, dtypes=ONE, tags=CANCELLATION)
+    yield Sample("large", (tensor(2, 8, 24, 25),), usual, dtypes=ONE, tags=LARGE)
     yield Sample("opset-9", x, usual, dtypes=ONE, opset=9)
     yield from refusals(1)
 

@@ -353,6 +353,9 @@ def attention(
             offset = past if lens is None else int(lens[n]) - queries
             if (a["is_causal"] and j > i + offset) or (lens is not None and j >= lens[n]):
                 biased[j] = -np.inf
+            left, right = a.get("left_window_size", -1), a.get("right_window_size", -1)
+            if (0 <= left < i + offset - j) or (0 <= right < j - i - offset):
+                biased[j] = -np.inf
             if mask is not None:
                 m = np.broadcast_to(mask, (batch, heads, queries, mask.shape[-1]))[n, h, i]
                 value = m[j] if j < len(m) else (False if m.dtype == bool else -np.inf)
