@@ -179,7 +179,7 @@ def group_normalization(
     """(N, C, …) by the mean and variance of each group of channels; parameters per channel, per group before
     opset 21 (GroupNormalization-21, -18)."""
     a = wide(x)
-    groups = a.reshape(a.shape[0], num_groups, -1)
+    groups = a.reshape(a.shape[0], num_groups, math.prod(a.shape[1:]) // num_groups)  # the batch may be empty
     # The variance as ONNX's function body has it, with its loss of digits where the mean is large.
     mean = _mean(groups, [2])
     variance = _mean(groups * groups, [2]) - mean * mean
