@@ -211,6 +211,7 @@ def slices() -> Iterator[Sample]:
             ("step-2", x, cut([0], [7], [1], [2]), {}),
             ("step-3-uneven", x, cut([1], [7], [1], [3]), {}),
             ("reverse", x, cut([-1], [MIN], [1], [-1]), {}),
+            ("reverse-to-negative-end", x, cut([-1], [-4], [1], [-1]), {}),
             ("reverse-step-2", x, cut([5], [0], [1], [-2]), {}),
             ("reverse-to-before-first", x, cut([3], [-8], [1], [-1]), {}),
             ("mixed-steps", x, cut([4, 0], [0, 7], [0, 1], [-1, 2]), {}),
@@ -227,6 +228,7 @@ def slices() -> Iterator[Sample]:
     )
     nothing: dict[str, Any] = {"dtypes": PAIR, "tags": EMPTY}
     yield tagged("nothing-between", tensor(*x), *cut([4], [2], [0]), **nothing)
+    yield tagged("start-far-behind", tensor(*x), *cut([99], [100], [1]), **nothing)
     yield tagged("start-behind-the-end", tensor(*x), *cut([5], [9], [0]), **nothing)
     yield tagged("empty-reverse", tensor(2, 0), *cut([-1], [MIN], [1], [-1]), **nothing)
     run_time = tuple(literal(i, dtype="int64") for i in (1, 6, 1, 2))
