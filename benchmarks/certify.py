@@ -24,8 +24,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-# More of these than of any other model's intermediate values and weights are alive at once.
-LARGEST = "sd-unet-small"
+# Measured with --model: 2.3 GB; smollm-135m 1.9, bert-base 1.7, sd-unet-small 1.3, detr-resnet50 0.7.
+LARGEST = "gpt2"
 CONFORMANCE = str(Path(sysconfig.get_path("scripts")) / "conformance")
 _PARENT = """
 import resource, sys

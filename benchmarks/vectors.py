@@ -8,7 +8,8 @@
 
     python benchmarks/vectors.py [--rounds N] [--skip-onnx]
 
-All go through the same vectors: those that ours judges (`conformance.vectors.unjudged` says which it does not).
+All go through the same vectors: those that ours judges (`conformance.vectors.unjudged` says which it does not). What
+is timed of ours is the engine of `conformance run onnxruntime --suite vectors`, each vector run once.
 The loops are timed from the first vector to the last, in turns, and the fastest of each counts; against ONNX's
 runner, which is a process from start to end, ours is one too. ONNX's makes its vectors anew in every process; ours
 keeps them in the cache, so it is timed with an empty cache and with a full one, with one job and with two. Seconds
@@ -36,11 +37,11 @@ import onnxruntime
 
 from conformance.backends import resolve
 from conformance.backends.onnxruntime import Backend
-from conformance.casework import Ready
-from conformance.goldens import GoldenCache
+from conformance.casework import Casework, Ready
+from conformance.plan import Plan, Selection, build_plan
 from conformance.pool import Launch, Pool, Task
 from conformance.run import verdict_of
-from conformance.vectors import Vector, collect, ready, unjudged
+from conformance.vectors import Vector
 
 # ONNX's runner needs a backend of the onnx.backend.base kind; this is the least one for ONNX Runtime.
 _PEER = """
@@ -126,19 +127,21 @@ def bare(vectors: Sequence[Vector], folder: Path, *, defaults: bool) -> str:
     return f"{len(vectors)} vectors, {raised} raised"
 
 
-def ours(vectors: Sequence[Vector], folder: Path, cache: GoldenCache, pool: Pool) -> str:
+def ours(plan: Plan, cache: Path, pool: Pool) -> str:
     """The same through the isolated runner and the judge."""
     waiting: dict[str, Ready] = {}
     verdicts: Counter[str] = Counter()
 
     def tasks() -> Iterator[Task]:
-        for vector in vectors:
-            case = ready(vector, folder, cache)
+        for case in casework.ready(lambda case: False):
             waiting[case.case.id] = case
             yield Task(case.case.id, case.model, case.feeds, repeats=1)
 
-    for outcome in pool.run(tasks()):
-        verdicts[str(verdict_of(waiting.pop(outcome.id), outcome).verdict)] += 1
+    with Casework(plan, cache) as casework:
+        for outcome in pool.run(tasks()):
+            case = waiting.pop(outcome.id)
+            verdicts[str(verdict_of(case, outcome).verdict)] += 1
+            case.model.unlink()
     return ", ".join(f"{n} {v}" for v, n in verdicts.most_common())
 
 
@@ -166,21 +169,23 @@ def main() -> None:
     parser.add_argument("--only-ours", type=Path, metavar="CACHE", help=argparse.SUPPRESS)
     parser.add_argument("--jobs", type=int, default=1, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    vectors = [v for v in collect(arguments.only_ours) if not unjudged(v)]
+    if arguments.only_ours:
+        os.environ["CONFORMANCE_CACHE"] = str(arguments.only_ours)
+    plan = build_plan(Selection("vectors"))
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as name:
         folder = Path(name)
         if arguments.only_ours:
             with Pool(Launch(resolve("onnxruntime")), jobs=arguments.jobs) as pool:
-                print(ours(vectors, folder, GoldenCache(arguments.only_ours), pool))
+                print(ours(plan, arguments.only_ours, pool))
         else:
-            _compare(vectors, folder, arguments.rounds, not arguments.skip_onnx)
+            _compare(plan, folder, arguments.rounds, not arguments.skip_onnx)
 
 
-def _compare(vectors: Sequence[Vector], folder: Path, rounds: int, with_onnx: bool) -> None:
-    cache = GoldenCache(folder / "cache")
+def _compare(plan: Plan, folder: Path, rounds: int, with_onnx: bool) -> None:
+    vectors = list(plan.vectors.values())
     for vector in vectors:
         (folder / f"bare-{vector.name}.onnx").write_bytes(vector.model.SerializeToString())
-    work = functools.partial(ours, vectors, folder, cache)
+    work = functools.partial(ours, plan, folder / "cache")
     results = {"ours, cold": pooled(1, work)}
     loops: dict[str, Callable[[], tuple[Spent, str]]] = {
         "bare": lambda: clock(lambda: bare(vectors, folder, defaults=False)),

@@ -21,7 +21,9 @@ from .oracle import asks_evaluator, expect_content, model_goldens, rules_of
 from .plan import Plan, samples_of
 from .rules import EXACT, Rule
 from .scratch import Scratch
-from .spec import Case, Sample, Source
+from .spec import PUBLISHED, Case, Sample, Source
+from .vector_oracle import by_definition, by_publication, inputs_of, only_node, rules_of_vector
+from .vectors import similar
 from .versions import as_of
 from .weights import Weights
 
@@ -36,7 +38,9 @@ class Ready:
 
     ``expected``: for each input set the expected outputs; None for a model that must be refused.
     ``inputs``: for each input set the node's inputs by position, initializers included (empty for pieces of
-    several nodes). ``problem``: why there is no reference; such a case gets no verdict.
+    several nodes). ``lengths``: for each output how many tensors its sequence has, whose expectations follow each
+    other in ``expected``, or None for a tensor; empty where all are tensors. ``problem``: why there is no reference;
+    such a case gets no verdict.
     """
 
     case: Case
@@ -45,6 +49,7 @@ class Ready:
     expected: tuple[tuple[Expected, ...], ...] | None
     inputs: tuple[tuple[np.ndarray | None, ...], ...] = ()
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    lengths: tuple[int | None, ...] = ()
     scratch: Path | None = None
     problem: str = ""
 
@@ -73,7 +78,7 @@ class Casework:
             self._scratch.close()
 
     def ready(self, skip: Callable[[Case], bool]) -> Iterator[Ready]:
-        """Every case that is not skipped, operator cases first, then each model's in one run of that model."""
+        """Every case that is not skipped: operator cases, each model's in one run of that model, then vectors."""
         todo = [c for c in self._plan.cases if not skip(c)]
         for case in todo:
             if case.source is Source.OPERATOR:
@@ -84,6 +89,9 @@ class Casework:
                 by_model.setdefault(case.model, []).append(case)
         for name, cases in by_model.items():
             yield from self.model_cases(name, cases)
+        for case in todo:
+            if case.source is Source.VECTOR:
+                yield self.vector_case(case)
 
     def operator_case(self, case: Case) -> Ready:
         """One case of the catalogue."""
@@ -111,6 +119,42 @@ class Casework:
             problem = str(failure)
         inputs, attributes = _node_view(content, sample)
         return Ready(case, path, content.feeds, expected, inputs, attributes, scratch=path, problem=problem)
+
+    def vector_case(self, case: Case) -> Ready:
+        """One of ONNX's published vectors."""
+        vector = self._plan.vectors[case.id]
+        path = self._write(vector.model)
+        feeds = (vector.feed,)
+        lengths = tuple(len(o) if isinstance(o, list) else None for o in vector.outputs)
+        node = only_node(vector)
+        inputs = () if node is None else (inputs_of(vector, node),)
+        attributes = {} if node is None else node.attributes
+        expected: tuple[tuple[Expected, ...], ...] = ()
+        problem = ""
+        if PUBLISHED in case.tags:
+            expected = (by_publication(vector),)
+        else:
+            rules = rules_of_vector(vector, node)
+            try:
+                golden = self._golden(case, rules, lambda: Golden(({},), (by_definition(vector, node),)), seed=0)
+                expected = golden.outputs
+            except _OracleFailure as failure:
+                problem = str(failure)
+        return Ready(
+            case,
+            path,
+            feeds,
+            expected,
+            inputs,
+            attributes,
+            lengths if any(n is not None for n in lengths) else (),
+            scratch=path,
+            problem=problem,
+        )
+
+    def similar(self, case: Case, outputs: Sequence[Any]) -> bool:
+        """Whether outputs of a vector are what ONNX's own runner accepts."""
+        return similar(self._plan.vectors[case.id], outputs)
 
     def model_cases(self, name: str, cases: Sequence[Case]) -> Iterator[Ready]:
         """A model's nodes and blocks as the float64 run reaches them, then the model from end to end."""
@@ -156,15 +200,19 @@ class Casework:
         names = reference.outputs if case.source is Source.END_TO_END else blocks[case.index].outputs
         return rules_of(case, [reference.types[n][0] for n in names])
 
-    def _golden(self, case: Case, rules: Sequence[Any], make: Callable[[], Golden]) -> Golden:
-        golden = self._cache.load(case, self._seed, rules)
+    def _golden(
+        self, case: Case, rules: Sequence[Any], make: Callable[[], Golden], seed: int | None = None
+    ) -> Golden:
+        """``seed``: of what the golden depends on, where that is not the plan's."""
+        seed = self._seed if seed is None else seed
+        golden = self._cache.load(case, seed, rules)
         if golden is None:
             self._require_oracle(case)
             try:
                 golden = make()
             except _REFERENCE_ERRORS as error:
                 raise _OracleFailure(_why(error)) from error
-            self._cache.store(case, self._seed, golden)
+            self._cache.store(case, seed, golden)
         return golden
 
     def _require_oracle(self, case: Case) -> None:

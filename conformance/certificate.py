@@ -129,7 +129,10 @@ class Blocker:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Counts that add up to the plan, and both coverages (exact shares of trusted operators), at ``tier``."""
+    """Counts that add up to the plan, and both coverages (exact shares of trusted operators), at ``tier``.
+
+    ``vectors``: the verdicts on ONNX's published vectors, which are in no other figure here.
+    """
 
     verdicts: Mapping[Source, Mapping[Verdict, int]]
     tier: int
@@ -139,6 +142,7 @@ class Summary:
     operators: int
     models_whole: int
     models: int
+    vectors: Mapping[Verdict, int] = field(default_factory=dict)
 
     @property
     def planned(self) -> int:
@@ -153,6 +157,7 @@ class Summary:
         return self.count(Verdict.PASS)
 
     def as_json(self) -> dict[str, Any]:
+        vectors = {"vectors": {str(v): count for v, count in self.vectors.items()}} if self.vectors else {}
         return {
             "planned": self.planned,
             "passed": self.passed,
@@ -167,6 +172,7 @@ class Summary:
             "operators": self.operators,
             "models_whole": self.models_whole,
             "models": self.models,
+            **vectors,
         }
 
 
@@ -199,6 +205,7 @@ class Certificate:
     back only because the suite is too small; None where there is none. ``missing``: where it is too small.
     ``dtypes``: for each tier the floating dtypes that it was judged in. ``blockers``: for the next tier, first
     things first. ``waiver_errors``: waivers that match nothing, have expired or cover a passing case.
+    ``sensitivity``: how much the suite was measured to see, as the run recorded it.
     """
 
     tier: int
@@ -214,6 +221,7 @@ class Certificate:
     waived: tuple[Waived, ...] = ()
     waiver_errors: tuple[str, ...] = ()
     track: str = "inference"
+    sensitivity: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def provisional(self) -> bool:
@@ -242,5 +250,6 @@ class Certificate:
                 "errors": list(self.waiver_errors),
             },
             "suite": dict(self.suite),
+            "sensitivity": dict(self.sensitivity) or None,
             "backend": dict(self.backend),
         }

@@ -60,11 +60,18 @@ def _selection(function: Callable[..., None]) -> Callable[..., None]:
     options = (
         click.option(
             "--suite",
-            type=click.Choice(["smoke", "standard", "full"]),
+            type=click.Choice(["smoke", "standard", "full", "vectors"]),
             default="standard",
             show_default=True,
             help="smoke: two samples of every operator, and no certificate. full: twenty runs of every case, which "
-            "Tier 3 asks for.",
+            "Tier 3 asks for. vectors: ONNX's published node tests alone, and no certificate.",
+        ),
+        click.option(
+            "--vectors",
+            default="",
+            metavar="NAME",
+            help="ONNX's published node tests as well, which no tier counts: 'onnx' for all, or a name or pattern of "
+            "them ('test_conv*').",
         ),
         click.option(
             "--operator", "operators", multiple=True, metavar="NAME", help="Only this operator. Repeatable."
@@ -99,6 +106,7 @@ def run(
     backend: str,
     output: Path | None,
     suite: str,
+    vectors: str,
     operators: tuple[str, ...],
     models: tuple[str, ...],
     dtypes: tuple[str, ...],
@@ -132,7 +140,7 @@ def run(
         raise UsageError(f"no such folder of published goldens: {goldens}")
     if waivers is not None:
         _check_waivers(waivers)
-    plan = _plan(Selection(suite, opset, seed, operators, models, dtypes))
+    plan = _plan(Selection(suite, opset, seed, operators, models, dtypes, vectors))
     folder = output or _numbered(Path("runs") / (Path(backend.partition(":")[0]).stem or "backend"), resume)
     settings = Options(
         jobs=jobs,
@@ -142,8 +150,9 @@ def run(
         published_only=goldens is not None,
         command=("conformance", *sys.argv[1:]),
     )
+    of_onnx = f" ({len(plan.vectors)} of them ONNX's vectors)" if plan.vectors else ""
     click.echo(
-        f"{len(plan.cases)} cases, {len(plan.models)} models, suite {suite} {__version__} at opset {opset} → {folder}"
+        f"{len(plan.cases)} cases{of_onnx}, {len(plan.models)} models, suite {suite} {__version__} at opset {opset} → {folder}"
     )
     with _progress() as show:
         tally = execute(plan, launch, backend, folder, settings, waivers, show)
@@ -217,6 +226,7 @@ def export(folder: Path, case: str, output: Path) -> None:
 def list_(
     what: str,
     suite: str,
+    vectors: str,
     operators: tuple[str, ...],
     models: tuple[str, ...],
     dtypes: tuple[str, ...],
@@ -241,7 +251,7 @@ def list_(
         return
     from .plan import Selection
 
-    plan = _plan(Selection(suite, opset, seed, operators, models, dtypes))
+    plan = _plan(Selection(suite, opset, seed, operators, models, dtypes, vectors))
     if what == "cases":
         for case in plan.cases:
             click.echo(case.id)
@@ -250,8 +260,12 @@ def list_(
 
 
 def _list_operators(plan: Plan, group: str | None) -> None:
+    from .spec import Source
+
     counts: dict[tuple[str, str], int] = {}
     for case in plan.cases:
+        if case.source is Source.VECTOR:
+            continue
         counts[case.domain, case.operator] = counts.get((case.domain, case.operator), 0) + 1
     rows = []
     for row in plan.as_json()["operators"]:
@@ -262,6 +276,50 @@ def _list_operators(plan: Plan, group: str | None) -> None:
         number = str(counts[row["domain"], row["operator"]])
         rows.append((name, row["family"], row["rule"], sets, f"{100 * row['weight']:.2f} %", number))
     _table(("operator", "family", "rule", "set", "weight", "cases"), rows)
+
+
+@cli.command(short_help="Measure what the suite sees: planted defects and legal variants.")
+@click.option("--family", "families", multiple=True, metavar="NAME", help="Only this family. Repeatable.")
+@click.option("--dtype", "dtypes", multiple=True, metavar="NAME", help="Only this dtype. Repeatable.")
+@click.option("--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes at a time.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the page here (Markdown).")
+@click.option("--figures", type=click.Path(path_type=Path), help="Write what certificates show here (JSON).")
+def sensitivity(
+    families: tuple[str, ...], dtypes: tuple[str, ...], jobs: int, output: Path | None, figures: Path | None
+) -> None:
+    """Measure what the standard suite sees: which of the defects planted into a correct backend it catches, and whether
+    it fails a backend that computes otherwise but rightly. Exit status 1 if it does.
+
+    Takes some minutes, and torch.
+    """
+    from .files import write_whole
+    from .goldens import default_folder
+    from .reports.sensitivity import markdown
+    from .reports.tally import percent
+    from .sensitivity import measure
+
+    found = measure(families, dtypes, default_folder(), jobs, lambda name: click.echo(name, err=True))
+    places = dict.fromkeys((a.family, a.dtype) for a in found.answers)
+    rows = []
+    for family, dtype in places:
+        own = [a for a in found.answers if (a.family, a.dtype) == (family, dtype)]
+        caught = sum(a.caught for a in own)
+        rows.append((family, dtype, f"{caught}/{len(own)}", percent(caught, len(own))))
+    _table(("family", "dtype", "caught", "share"), rows)
+    said = found.figures()
+    click.echo(
+        f"{said['caught']} of {said['planted']} planted defects caught ({percent(said['caught'], said['planted'])}); "
+        f"{said['failed']} of {said['verdicts']} verdicts on legal variants failed"
+    )
+    shown = {failure.case: failure for failure in reversed(found.failures)}
+    for failure in list(shown.values())[::-1]:
+        click.echo(f"  {failure.case} as {failure.variant}: {failure.message}")
+    if output is not None:
+        write_whole(output, markdown(found))
+    if figures is not None:
+        write_whole(figures, json.dumps(said, indent=1) + "\n")
+    if found.failures:
+        sys.exit(BELOW)
 
 
 @cli.command("new-backend")
@@ -410,7 +468,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USAGE
     except Exception:  # noqa: BLE001  (a defect of ours must not look like the status for "below the required tier")
         traceback.print_exc()
-        click.echo("conformance: this is a defect of the suite; the run can be resumed with --resume", err=True)
+        click.echo("conformance: this is a defect of the suite; a run goes on with --resume", err=True)
         return INCOMPLETE
     except SystemExit as leave:
         return leave.code if isinstance(leave.code, int) else USAGE

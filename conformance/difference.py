@@ -95,7 +95,11 @@ class Difference:
 
 
 def compare(old: RunFolder, new: RunFolder) -> Difference:
-    """Compare two runs case by case; both are graded from their evidence."""
+    """Compare two runs case by case; both are graded from their evidence. Where only one of the two has ONNX's
+    vectors, these are left out."""
+    grades, notes = (grade(old), grade(new)), _notes(old, new)
+    if old.plan.vectors is None or new.plan.vectors is None:
+        old, new = old.without_vectors(), new.without_vectors()
     groups: dict[str, list[Change]] = {k: [] for k in ("regressed", "fixed", "changed", "gone", "added")}
     for case, result in new.results.items():
         before = old.results.get(case)
@@ -109,8 +113,8 @@ def compare(old: RunFolder, new: RunFolder) -> Difference:
     whole_old, whole_new = _whole(old), _whole(new)
     shared = [name for name in whole_old if name in whole_new]
     return Difference(
-        old=grade(old),
-        new=grade(new),
+        old=grades[0],
+        new=grades[1],
         regressed=tuple(groups["regressed"]),
         fixed=tuple(groups["fixed"]),
         changed=tuple(groups["changed"]),
@@ -118,7 +122,7 @@ def compare(old: RunFolder, new: RunFolder) -> Difference:
         added=tuple(groups["added"]),
         models_lost=tuple(name for name in shared if whole_old[name] and not whole_new[name]),
         models_won=tuple(name for name in shared if whole_new[name] and not whole_old[name]),
-        notes=_notes(old, new),
+        notes=notes,
     )
 
 
@@ -138,6 +142,12 @@ def _notes(old: RunFolder, new: RunFolder) -> tuple[str, ...]:
 
     differing("suite", old.suite, new.suite, ("version", "digest", "name", "opset", "seed"))
     differing("backend", old.backend, new.backend, ("name", "version", "device", "driver", "options"))
+    mine, other = old.plan.vectors, new.plan.vectors
+    if mine is None or other is None:
+        if mine or other:
+            notes.append(f"only the {'old' if mine else 'new'} run has ONNX's vectors: they are left out here")
+    elif mine.digest != other.digest:
+        notes.append(f"vectors: {mine.of} ({mine.digest[:8]}) -> {other.of} ({other.digest[:8]})")
     for which, run in (("old", old), ("new", new)):
         missing = sum(result.verdict is Verdict.NOT_RUN for result in run.results.values())
         if missing:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,14 +96,22 @@ def print_certificate(certificate: Certificate, folder: Path) -> None:
     console = Console(soft_wrap=True, highlight=False)
     console.print(f"\n[bold]{_title(certificate)}[/bold]")
     summary = certificate.summary
-    console.print(f"{summary.passed:,} of {summary.planned:,} cases pass")
-    if others := _others(certificate):
-        console.print(f"  {others}", soft_wrap=not console.is_terminal)
-    console.print(
-        f"Operators trusted: {summary.operators_trusted} of {summary.operators} ({percent(summary.coverage)}, "
-        f"weighted {weighted(summary)})"
-    )
-    console.print(f"Models whole: {summary.models_whole} of {summary.models}")
+    if summary.planned:
+        console.print(f"{summary.passed:,} of {summary.planned:,} cases pass")
+        if others := _failing({v: summary.count(v) for v in Verdict}):
+            console.print(f"  {others}", soft_wrap=not console.is_terminal)
+        console.print(
+            f"Operators trusted: {summary.operators_trusted} of {summary.operators} ({percent(summary.coverage)}, "
+            f"weighted {weighted(summary)})"
+        )
+        console.print(f"Models whole: {summary.models_whole} of {summary.models}")
+    if summary.vectors:
+        passed = summary.vectors.get(Verdict.PASS, 0)
+        rest = _failing(summary.vectors)
+        console.print(
+            f"ONNX's vectors: {passed:,} of {sum(summary.vectors.values()):,} pass"
+            + (f" ({rest})" if rest else "")
+        )
     next_tier = certificate.tier + 1
     views, _ = tier_views(certificate)
     unmet = [row for view in views if view.tier == next_tier for row in view.criteria if row.met is False]
@@ -138,10 +146,10 @@ def _title(certificate: Certificate) -> str:
     return title
 
 
-def _others(certificate: Certificate) -> str:
+def _failing(counts: Mapping[Verdict, int]) -> str:
     """``54 wrong, 620 unsupported``: the cases that did not pass, the gravest first."""
-    counts = {v: certificate.summary.count(v) for v in SEVERITY if v is not Verdict.PASS}
-    return ", ".join(f"[{COLOURS.get(v, 'red')}]{count:,} {v}[/]" for v, count in counts.items() if count)
+    found = [(v, counts.get(v, 0)) for v in SEVERITY if v is not Verdict.PASS]
+    return ", ".join(f"[{COLOURS.get(v, 'red')}]{count:,} {v}[/]" for v, count in found if count)
 
 
 def _criterion(row: CriterionView, language: Language, width: int) -> str:

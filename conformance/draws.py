@@ -28,6 +28,7 @@ __all__ = [
     "integers",
     "nonzero",
     "normal",
+    "subnormal",
     "uniform",
     "values",
 ]
@@ -50,7 +51,9 @@ class Draw:
         return cls(**{**data, "items": tuple(data.get("items", ()))})
 
 
-AUTO = Draw("auto")  # floats: normal(); integers: small, of both signs where signed; bool: coin(); strings: words
+# floats: normal(), of complex numbers both parts; integers: small, of both signs where signed; bool: coin(); strings: words;
+# float8e8m0, which has nothing else: powers of two.
+AUTO = Draw("auto")
 
 
 def normal(mean: float = 0.0, std: float = 1.0) -> Draw:
@@ -71,6 +74,11 @@ def nonzero(low: float = 0.5, high: float = 2.0) -> Draw:
 def integers(low: int, high: int) -> Draw:
     """Whole numbers from low to high, both included, in any dtype: sums of few of them are exact in floats."""
     return Draw("integers", low, high)
+
+
+def subnormal() -> Draw:
+    """Subnormal numbers of the float type itself, of both signs and all sizes."""
+    return Draw("subnormal")
 
 
 def coin(share: float = 0.5) -> Draw:
@@ -137,14 +145,21 @@ def _gauss(key: str, count: int, mean: float, std: float, target: np.dtype[Any])
 
 def _auto(key: str, count: int, dtype: str) -> np.ndarray:
     kind = lookup(dtype).kind
-    if kind in ("float", "complex"):
+    if dtype == "float8e8m0":
+        powers: np.ndarray = np.ldexp(1.0, _whole(key, count, -8, 8))
+        return powers
+    if kind == "complex":
+        parts = [_gauss(f"{key}/{part}", count, 0.0, 1.0, np.dtype(np.float64)) for part in ("real", "imaginary")]
+        return parts[0] + 1j * parts[1]
+    if kind == "float":
         return _gauss(key, count, 0.0, 1.0, lookup(dtype).numpy)
     if kind == "bool":
         return _whole(key, count, 0, 1)
     if kind == "string":
         words = np.array(["alpha", "beta", "", "Γ delta", "x"], dtype=object)
         return words.take(_whole(key, count, 0, 4))
-    return _whole(key, count, 0 if kind == "uint" else -8, 7 if dtype.endswith("int4") else 8)
+    low, high = {"int2": (-2, 1), "uint2": (0, 3), "int4": (-8, 7), "uint4": (0, 7)}.get(dtype, (-8, 8))
+    return _whole(key, count, max(low, 0) if kind == "uint" else low, high)
 
 
 def _whole(key: str, count: int, low: int, high: int) -> np.ndarray:
@@ -176,6 +191,10 @@ def draw(recipe: Draw, shape: Sequence[int], dtype: str, key: str) -> np.ndarray
         flat = (_unit(key, count) * (b - a) + a) * sign
     elif kind == "integers":
         flat = _whole(key, count, int(a), int(b))
+    elif kind == "subnormal":
+        format_ = lookup(dtype)
+        sign = _whole(key + "/sign", count, 0, 1) * 2 - 1
+        flat = sign * _whole(key, count, 1, 2**format_.p - 1) * (format_.smallest * 2.0**-format_.p)
     elif kind == "coin":
         flat = _unit(key, count) < a
     elif kind == "distinct":

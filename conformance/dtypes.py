@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BFLOAT16",
     "BOOL",
+    "BORROWED",
     "DTYPES",
     "FLOATS",
     "INTEGERS",
@@ -104,6 +105,12 @@ _ALL = (
     _float("float8e5m2fnuz", 20, ml_dtypes.float8_e5m2fnuz),
     _plain("uint4", 21, ml_dtypes.uint4, "uint"),
     _plain("int4", 22, ml_dtypes.int4, "int"),
+    _float("float4e2m1", 23, ml_dtypes.float4_e2m1fn),
+    _float("float8e8m0", 24, ml_dtypes.float8_e8m0fnu),
+    _plain("uint2", 25, ml_dtypes.uint2, "uint"),
+    _plain("int2", 26, ml_dtypes.int2, "int"),
+    _float("float6e2m3", 27, ml_dtypes.float6_e2m3fn),
+    _float("float6e3m2", 28, ml_dtypes.float6_e3m2fn),
 )
 DTYPES: dict[str, DType] = {d.name: d for d in _ALL}
 _BY_ONNX = {d.onnx: d for d in _ALL}
@@ -142,34 +149,45 @@ def dtype_of(array: np.ndarray) -> str:
     return _BY_NUMPY[array.dtype].name
 
 
-# torch has the ONNX names, but for these. Sub-byte types have no arithmetic there: they travel as int8/uint8.
+# torch has the ONNX names, but for these.
 _TORCH_NAMES = {
     "float8e4m3fn": "float8_e4m3fn",
     "float8e4m3fnuz": "float8_e4m3fnuz",
     "float8e5m2": "float8_e5m2",
     "float8e5m2fnuz": "float8_e5m2fnuz",
+}
+# What torch cannot compute in, or has no kernels for (its float8_e8m0fnu), travels as a type that holds all its values:
+# as values and not as bits, so that a definition moves, compares and converts them like any other number.
+BORROWED = {
     "int4": "int8",
     "uint4": "uint8",
+    "int2": "int8",
+    "uint2": "uint8",
+    "float4e2m1": "float32",
+    "float6e2m3": "float32",
+    "float6e3m2": "float32",
+    "float8e8m0": "float32",
 }
 # Formats that NumPy's torch bridge does not know: the bits travel as an integer of the same size.
 _BITS = {1: (np.uint8, "uint8"), 2: (np.int16, "int16")}
 
 
 def torch_dtype(name: str) -> torch.dtype:
-    """The torch dtype of an ONNX type name."""
+    """The torch dtype of an ONNX type name: of the `BORROWED` ones that in which they travel."""
     import torch
 
+    name = BORROWED.get(name, name)
     dtype = getattr(torch, _TORCH_NAMES.get(name, name))
     assert isinstance(dtype, torch.dtype)
     return dtype
 
 
 def _needs_bits(name: str) -> bool:
-    return name == "bfloat16" or name.startswith("float8")
+    return name == "bfloat16" or name in _TORCH_NAMES
 
 
 def numpy_to_torch(array: np.ndarray) -> torch.Tensor:
-    """A tensor of the same shape and element type (int4 becomes int8, uint4 uint8); shares memory where it can."""
+    """A tensor of the same shape and element type (or that in which it travels); shares memory where it can."""
     import torch
 
     name = dtype_of(array)
@@ -178,8 +196,8 @@ def numpy_to_torch(array: np.ndarray) -> torch.Tensor:
     if _needs_bits(name):
         bits = array.view(_BITS[array.dtype.itemsize][0])
         return torch.from_numpy(bits).view(torch_dtype(name))
-    if name in ("int4", "uint4"):
-        return torch.from_numpy(array.astype(np.int8 if name == "int4" else np.uint8))
+    if name in BORROWED:
+        return torch.from_numpy(array.astype(DTYPES[BORROWED[name]].numpy))
     return torch.from_numpy(array)
 
 
@@ -188,11 +206,11 @@ def torch_to_numpy(tensor: torch.Tensor, name: str | None = None) -> np.ndarray:
     import torch
 
     tensor = tensor.detach().cpu()
-    if name is not None and name not in ("int4", "uint4"):
+    if name is not None:
         tensor = tensor.to(torch_dtype(name))
-    own = {torch_dtype(n): n for n in DTYPES if n not in ("int4", "uint4", "string")}[tensor.dtype]
+    own = {torch_dtype(n): n for n in DTYPES if n not in BORROWED and n != "string"}[tensor.dtype]
     if _needs_bits(own):
         bits = tensor.contiguous().view(getattr(torch, _BITS[tensor.element_size()][1])).numpy()
         return bits.view(DTYPES[own].numpy)
     array = np.asarray(tensor.resolve_conj().contiguous().numpy())
-    return array.astype(DTYPES[name].numpy) if name in ("int4", "uint4") else array
+    return array.astype(DTYPES[name].numpy) if name in BORROWED else array

@@ -41,10 +41,9 @@ def export_case(folder: Path, case_id: str, output: Path) -> Path:
         if ready.problem:
             raise UsageError(f"{case_id} cannot be exported: {ready.problem}")
         graph = onnx.load(str(ready.model), load_external_data=False).graph
-        values = (*graph.input, *graph.output)
-        if any(v.type.HasField("map_type") or v.type.HasField("sequence_type") for v in values):
+        if not all(v.type.HasField("tensor_type") for v in (*graph.input, *graph.output)):
             raise UsageError(
-                f"{case_id} cannot be exported: it has maps or sequences, and this writes tensors only"
+                f"{case_id} cannot be exported: it has maps, sequences or optionals, and this writes tensors only"
             )
         output.mkdir(parents=True)
         try:
@@ -62,12 +61,17 @@ def _again(run: RunFolder, case_id: str) -> tuple[Plan, Case]:
         opset, seed = int(run.suite["opset"]), int(run.suite["seed"])
     except (KeyError, TypeError, ValueError):
         raise UsageError(f"{run.path}: the run names no suite opset and seed to make {case_id} from") from None
-    plan = build_plan(Selection("full", opset, seed, models=(planned.model,) if planned.model else ()))
+    if planned.source is Source.VECTOR:
+        selection = Selection("vectors", opset, seed, vectors=case_id)
+    else:
+        selection = Selection("full", opset, seed, models=(planned.model,) if planned.model else ())
+    plan = build_plan(selection)
     case = next((c for c in plan.cases if c.id == case_id), None)
     if case is None or case.digest != planned.digest:
         raise UsageError(
             f"{case_id} of suite {run.suite.get('version')} is another case in this one, {__version__}: "
             "export it with the version that made the run"
+            + (", and its onnx" if planned.source is Source.VECTOR else "")
         )
     return plan, case
 
@@ -75,6 +79,8 @@ def _again(run: RunFolder, case_id: str) -> tuple[Plan, Case]:
 def _ready(casework: Casework, case: Case) -> Ready:
     if case.source is Source.OPERATOR:
         return casework.operator_case(case)
+    if case.source is Source.VECTOR:
+        return casework.vector_case(case)
     assert case.model is not None
     return next(iter(casework.model_cases(case.model, [case])))
 

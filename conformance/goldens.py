@@ -48,7 +48,9 @@ def default_folder() -> Path:
 
 
 # What a reference is made by, apart from the catalogue.
-_ORACLE = "oracle interpreter montecarlo numerics rules dtypes draws graphs cuts spec weights".split()
+_ORACLE = (
+    "oracle vector_oracle interpreter montecarlo numerics rules dtypes draws graphs cuts spec weights".split()
+)
 
 
 @functools.cache

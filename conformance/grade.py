@@ -59,7 +59,7 @@ def grade(run: RunFolder) -> Certificate:
         complete=complete,
         criteria=criteria,
         blockers=blockers(judged[tier + 1][0]) if tier < TIERS[-1] else (),
-        summary=_summary(judged[max(tier, 1)][0]),
+        summary=_summary(judged[max(tier, 1)][0], run),
         suite=run.suite,
         backend=run.backend,
         provisional_tier=provisional if provisional > tier else None,
@@ -72,6 +72,7 @@ def grade(run: RunFolder) -> Certificate:
         dtypes={t: judged[t][0].floats for t in TIERS},
         waived=waivers.waived,
         waiver_errors=waivers.errors,
+        sensitivity=run.sensitivity,
     )
 
 
@@ -79,7 +80,7 @@ def summary(run: RunFolder, tier: int = 1) -> Summary:
     """The counts alone, and both coverages as the given tier asks for them."""
     waivers = apply_waivers(run)
     facts = facts_of(run, frozenset(entry.case for entry in waivers.waived))
-    return _summary(_best(facts, tier)[0])
+    return _summary(_best(facts, tier)[0], run)
 
 
 def _complete(run: RunFolder) -> bool:
@@ -116,17 +117,18 @@ def _highest(reached: Mapping[int, bool]) -> int:
     return tier
 
 
-def _summary(scope: Scope) -> Summary:
+def _summary(scope: Scope, run: RunFolder) -> Summary:
     facts = scope.facts
     counts: dict[Source, Counter[Verdict]] = {source: Counter() for source in Source}
-    for case in facts.run.plan.cases.values():
-        counts[case.source][facts.run.results[case.case].verdict] += 1
+    for case in run.plan.cases.values():
+        counts[case.source][run.results[case.case].verdict] += 1
+    vectors = counts.pop(Source.VECTOR)
     trusted = [operator for operator in facts.operators if operator.key in scope.trusted]
     weights = {key: weight for key, weight in facts.weights.items() if key not in facts.extensions}
     total = sum(weights.values(), Fraction(0))
     covered = sum((weights.get(operator.key, Fraction(0)) for operator in trusted), Fraction(0))
     return Summary(
-        verdicts={source: {v: counts[source][v] for v in Verdict if counts[source][v]} for source in Source},
+        verdicts={source: {v: found[v] for v in Verdict if found[v]} for source, found in counts.items()},
         tier=scope.tier,
         coverage=Fraction(len(trusted), len(facts.operators)) if facts.operators else Fraction(0),
         weighted_coverage=covered / total if total else Fraction(0),
@@ -134,4 +136,5 @@ def _summary(scope: Scope) -> Summary:
         operators=len(facts.operators),
         models_whole=len(facts.whole),
         models=len(facts.run.plan.models),
+        vectors={v: vectors[v] for v in Verdict if vectors[v]},
     )

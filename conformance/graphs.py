@@ -12,21 +12,25 @@ import onnx
 from onnx import TensorProto, helper
 
 from .draws import draw
-from .dtypes import BOOL, FLOATS, INTEGERS, dtype_of, from_onnx, lookup
+from .dtypes import BOOL, BORROWED, FLOATS, INTEGERS, dtype_of, from_onnx, lookup
+from .operators import schemas
 from .spec import Operator, Sample, Shape, TensorSpec
 
 __all__ = [
     "TYPE_ATTRIBUTES",
     "Content",
     "Node",
+    "allowed_dtypes",
     "attributes_of",
     "build",
+    "defaults_of",
     "domain_opset",
-    "dtypes_at",
     "dtypes_of",
     "has_choice",
+    "has_types",
     "nodes_of",
     "proto_of",
+    "schema_defaults",
     "schema_of",
     "to_tensor_proto",
     "value_types",
@@ -57,11 +61,14 @@ class Node:
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any]
     dtypes: tuple[str, ...]  # of the outputs, as declared; "" where an output is left out or has no tensor type
+    input_dtypes: tuple[str, ...] = ()  # of the inputs, likewise
 
 
 @functools.cache
 def schema_of(operator: str, opset: int, domain: str = "") -> Any:
     """The ``onnx.defs.OpSchema`` in force at this opset, or None where the operator does not exist yet."""
+    if domain == schemas.DOMAIN:
+        schemas.register()
     if not onnx.defs.has(operator, domain):
         return None
     try:
@@ -87,41 +94,47 @@ def _type_name(text: str) -> str:
     return _TYPE_NAMES.get(inner, inner)
 
 
+def _element_name(text: str) -> str:
+    """The dtype of the tensors in ``tensor(…)``, ``seq(tensor(…))`` and the like; "" where there are none."""
+    return _type_name(text[text.index("tensor(") :].rstrip(")") + ")") if "tensor(" in text else ""
+
+
 # Attributes that name an element type.
 TYPE_ATTRIBUTES = frozenset({"to", "dtype", "output_dtype", "output_datatype"})
 
 
 @functools.cache
-def _allowed(operator: str, opset: int, domain: str, variable: str | None) -> tuple[str, ...]:
+def allowed_dtypes(operator: str, opset: int, domain: str, variable: str | None) -> tuple[str, ...]:
+    """The dtypes that a type variable of a schema may stand for, "" for what has no tensors. ``variable`` None: the
+    first input's, or the first output's where there is no input."""
     schema = schema_of(operator, opset, domain)
     if variable is None:
         formal = schema.inputs[0] if schema.inputs else schema.outputs[0]
         variable = formal.type_str
     for constraint in schema.type_constraints:
         if constraint.type_param_str == variable:
-            return tuple(_type_name(t) for t in constraint.allowed_type_strs)
-    return (_type_name(variable),)
+            return tuple(_element_name(t) for t in constraint.allowed_type_strs)
+    return (_element_name(variable),)
 
 
 def has_choice(operator: Operator, position: int, opset: int) -> bool:
     """Whether the schema allows more than one dtype for the input at this position."""
     schema = schema_of(operator.name, opset, operator.domain)
     formal = schema.inputs[min(position, len(schema.inputs) - 1)]
-    return len(dtypes_at(operator, formal.type_str, opset)) > 1
-
-
-def dtypes_at(operator: Operator, variable: str, opset: int) -> tuple[str, ...]:
-    """The dtypes that the schema in force at this opset allows for a type variable, or the one that it names."""
-    return _allowed(operator.name, opset, operator.domain, variable)
+    return len(allowed_dtypes(operator.name, opset, operator.domain, formal.type_str)) > 1
 
 
 def dtypes_of(operator: Operator, sample: Sample, opset: int) -> tuple[str, ...]:
     """The dtypes under test of one sample: what the entry and the sample name, less what the schema at this
     opset does not allow (an entry serves all opsets, and types were added over time)."""
-    allowed = _allowed(operator.name, opset, operator.domain, operator.variable)
+    allowed = allowed_dtypes(operator.name, opset, operator.domain, operator.variable)
     wanted = sample.dtypes or operator.dtypes or tuple(d for d in _PLAIN if d in allowed)
-    if sample.refuse or sample.model is not None:
+    if sample.refuse or not any(allowed):  # a variable may stand for no tensors at all: maps
         return tuple(wanted)
+    if sample.model is not None:
+        return tuple(d for d in wanted if d in allowed)
+    if not has_types(operator, sample, opset):
+        return ()
     formal = schema_of(operator.name, opset, operator.domain).inputs
     # What the dtype under test stands for: mostly one type variable, in Pow-13 (bases and exponents) two.
     variables = {
@@ -129,7 +142,24 @@ def dtypes_of(operator: Operator, sample: Sample, opset: int) -> tuple[str, ...]
         for position, spec in enumerate(sample.inputs)
         if spec is not None and spec.dtype is None
     }
-    return tuple(d for d in wanted if d in allowed and all(d in dtypes_at(operator, v, opset) for v in variables))
+    sets = [allowed, *(allowed_dtypes(operator.name, opset, operator.domain, v) for v in variables)]
+    return tuple(d for d in wanted if all(d in types for types in sets))
+
+
+def has_types(operator: Operator, sample: Sample, opset: int) -> bool:
+    """Whether the schema at this opset has the dtypes that a sample itself chooses."""
+    schema = schema_of(operator.name, opset, operator.domain)
+
+    def allows(formal: Any, dtype: str) -> bool:
+        return dtype in allowed_dtypes(operator.name, opset, operator.domain, formal.type_str)
+
+    chosen = [(p, spec.dtype) for p, spec in enumerate(sample.inputs) if spec is not None and spec.dtype]
+    results = [
+        lookup_name(v) for n, v in sample.attributes.items() if n in TYPE_ATTRIBUTES and isinstance(v, int) and v
+    ]
+    return all(allows(schema.inputs[min(p, len(schema.inputs) - 1)], dtype) for p, dtype in chosen) and all(
+        allows(schema.outputs[0], dtype) for dtype in results
+    )
 
 
 def to_tensor_proto(array: np.ndarray, name: str, into: TensorProto | None = None) -> TensorProto:
@@ -139,7 +169,7 @@ def to_tensor_proto(array: np.ndarray, name: str, into: TensorProto | None = Non
     """
     dtype = lookup(dtype_of(array))
     proto = TensorProto() if into is None else into
-    if dtype.name in ("int4", "uint4"):
+    if dtype.name in BORROWED and dtype.name != "float8e8m0":  # several elements to a byte, or bits across bytes
         proto.CopyFrom(onnx.numpy_helper.from_array(array, name))
         return proto
     proto.name, proto.data_type = name, dtype.onnx
@@ -199,15 +229,16 @@ def build(operator: Operator, sample: Sample, dtype: str, opset: int, key: str) 
     for i, want in enumerate(wanted):
         name = formal[i] if i < len(formal) and not (len(wanted) > len(formal)) else f"output_{i}"
         outputs.append((f"{name}_out" if name in taken else name) if want else "")
+    attributes = {**(defaults_of(operator, opset) if sample.written_out else {}), **sample.attributes}
     node = helper.make_node(
         operator.name,
         names,
         outputs,
         name=f"{operator.name}_0",
         domain=operator.domain,
-        **{k: v for k, v in sample.attributes.items() if not _is_empty_list(v)},
+        **{k: v for k, v in attributes.items() if not _is_empty_list(v)},
     )
-    for k, v in sample.attributes.items():
+    for k, v in attributes.items():
         if _is_empty_list(v):
             node.attribute.append(helper.make_attribute(k, v, attr_type=schema.attributes[k].type.value))
     graph = helper.make_graph(
@@ -331,7 +362,8 @@ def lookup_name(elem_type: int) -> str:
 
 
 @functools.cache
-def _defaults(operator: str, opset: int, domain: str) -> Mapping[str, Any]:
+def schema_defaults(operator: str, opset: int, domain: str) -> Mapping[str, Any]:
+    """The defaults of an operator's attributes, of those that have one; none for an operator without a schema."""
     schema = schema_of(operator, opset, domain)
     if schema is None:
         return {}
@@ -340,6 +372,17 @@ def _defaults(operator: str, opset: int, domain: str) -> Mapping[str, Any]:
         if attribute.default_value.type != onnx.AttributeProto.UNDEFINED:
             found[name] = _plain(helper.get_attribute_value(attribute.default_value))
     return found
+
+
+# Defaults that a valid node does not spell out: those of which it has one, for its own types, and the two functions
+# that RNN has where it goes one way and needs one.
+_UNWRITTEN = ("default_", "replaced_value_", "activations")
+
+
+def defaults_of(operator: Operator, opset: int) -> dict[str, Any]:
+    """The schema's defaults at an opset (of the operator's domain), as far as a node may write them out together."""
+    found = schema_defaults(operator.name, opset, operator.domain)
+    return {k: v for k, v in found.items() if not k.startswith(_UNWRITTEN)}
 
 
 def _plain(value: Any) -> Any:
@@ -355,7 +398,7 @@ def _plain(value: Any) -> Any:
 def attributes_of(node: onnx.NodeProto, opset: int) -> dict[str, Any]:
     """A node's attributes as Python values, the schema's defaults filled in."""
     own = {a.name: _plain(helper.get_attribute_value(a)) for a in node.attribute}
-    return {**_defaults(node.op_type, opset, node.domain), **own}
+    return {**schema_defaults(node.op_type, opset, node.domain), **own}
 
 
 def nodes_of(model: onnx.ModelProto) -> list[Node]:
@@ -372,6 +415,7 @@ def nodes_of(model: onnx.ModelProto) -> list[Node]:
             tuple(node.output),
             attributes_of(node, opsets.get(node.domain, 1)),
             tuple(types.get(o, ("", None))[0] for o in node.output),
+            tuple(types.get(i, ("", None))[0] for i in node.input),
         )
         for node in model.graph.node
     ]

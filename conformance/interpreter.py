@@ -71,7 +71,7 @@ def _name(array: np.ndarray) -> str:
 @functools.cache
 def _extras(meaning: Callable[..., Any]) -> frozenset[str]:
     names = inspect.signature(meaning).parameters
-    return frozenset(n for n in ("opset", "n_outputs", "dtypes") if n in names)
+    return frozenset(n for n in ("opset", "n_outputs", "dtypes", "input_dtypes") if n in names)
 
 
 def _widened_name(dtype: str, wide: str) -> str:
@@ -114,11 +114,13 @@ def call(
     declared = tuple(_widened_name(d, wide) for d in node.dtypes) if widen else node.dtypes
     extras = _extras(meaning)
     if "opset" in extras:
-        keywords["opset"] = node.opset
+        keywords.setdefault("opset", node.opset)  # QLinearSoftmax has an attribute of this name
     if "n_outputs" in extras:
         keywords["n_outputs"] = len(node.outputs)
     if "dtypes" in extras:
         keywords["dtypes"] = declared
+    if "input_dtypes" in extras:
+        keywords["input_dtypes"] = node.input_dtypes
     result = meaning(*given, **keywords)
     outputs = list(result) if isinstance(result, (tuple, list)) else [result]
     return [_declared(t, declared[i]) if i < len(declared) else t for i, t in enumerate(outputs)]

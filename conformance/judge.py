@@ -7,6 +7,7 @@ their values. How far a value may be off is `numerics`' matter. Nothing that a b
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,18 +64,23 @@ def judge(
     attributes: Mapping[str, Any],
     *,
     flush_to_zero: bool = False,
+    lengths: Sequence[int | None] = (),
 ) -> Judgement:
     """Hold the outputs of one run against the oracle's.
 
     A map, or a sequence of maps with the same keys, is taken for two outputs: the ascending keys and the values that
     belong to them, a row for each map. ``inputs`` and ``attributes`` are the node's, for the rules that need them
     (`OrderFree`, `Random`).
-    ``flush_to_zero``: the backend declares that it treats subnormal numbers as zero. Returns the worst output's
+    ``flush_to_zero``: the backend declares that it treats subnormal numbers as zero. ``lengths``: where there are
+    sequences, for each output how many tensors its sequence has, or None for a tensor; ``expected`` then has the
+    tensors of all in order. Returns the worst output's
     judgement: ``wrong`` for another count, type or shape, for NaN or infinity that should not be there (or should
     and is not) and for an exact result that differs; ``inaccurate`` for a value outside its bound.
     """
     if not isinstance(actual, (list, tuple)):
         return Judgement(Verdict.WRONG, f"returned {_type(actual)} instead of a list of arrays")
+    if lengths:
+        return _with_sequences(expected, actual, lengths, inputs, attributes, flush_to_zero)
     actual = [part for got in actual for part in _columns(got)]
     if len(actual) != len(expected):
         return Judgement(Verdict.WRONG, f"returned {_plural(len(actual), 'output')} instead of {len(expected)}")
@@ -95,6 +101,38 @@ def judge(
             judgements.append(_order_free(rule, expected, arrays, inputs, attributes))
         elif isinstance(rule, Random):
             judgements.append(_random(rule, arrays, inputs, attributes))
+    return max(judgements, key=_rank, default=Judgement(Verdict.PASS))
+
+
+def _with_sequences(
+    expected: Sequence[Expected],
+    actual: Sequence[object],
+    lengths: Sequence[int | None],
+    inputs: Sequence[np.ndarray | None],
+    attributes: Mapping[str, Any],
+    flush_to_zero: bool,
+) -> Judgement:
+    """Each output by itself, the tensors of a sequence as if they were outputs."""
+    if len(actual) != len(lengths):
+        return Judgement(Verdict.WRONG, f"returned {_plural(len(actual), 'output')} instead of {len(lengths)}")
+    judgements = []
+    start = 0
+    for position, (length, got) in enumerate(zip(lengths, actual, strict=True)):
+        wanted = expected[start : start + (1 if length is None else length)]
+        start += len(wanted)
+        problem = ""
+        if length is not None and not isinstance(got, (list, tuple)):
+            problem = f"is {_type(got)} instead of a sequence of {_plural(length, 'tensor')}"
+        elif length is not None and len(got) != length:  # type: ignore[arg-type]  # it is a list here
+            problem = f"is a sequence of {_plural(len(got), 'tensor')} instead of {length}"  # type: ignore[arg-type]
+        if problem:
+            judgements.append(Judgement(Verdict.WRONG, f"output {position}: {problem}", {"output": position}))
+            continue
+        items: Sequence[object] = [got] if length is None else got  # type: ignore[assignment]
+        found = judge(wanted, items, inputs, attributes, flush_to_zero=flush_to_zero)
+        name = rf"output {position}" if length is None else rf"output {position}[\1]"
+        message = re.sub(r"^output (\d+)", name, found.message)
+        judgements.append(Judgement(found.verdict, message, found.error | {"output": position}))
     return max(judgements, key=_rank, default=Judgement(Verdict.PASS))
 
 

@@ -149,7 +149,8 @@ def allowed(expected: Expected, *, flush_to_zero: bool = False) -> np.ndarray:
         bound[~np.isfinite(y)] = 0.0
     if isinstance(rule, Accumulation):
         assert expected.magnitude is not None
-        bound[np.broadcast_to(expected.magnitude == 0, shape)] = 0.0
+        # Where A is zero, so is the sum; unless its terms are too small for the format that A was computed in.
+        bound[np.broadcast_to(expected.magnitude == 0, shape) & (y == 0)] = 0.0
     if isinstance(rule, Composite):
         assert expected.spread is not None
         bound[np.isinf(expected.spread)] = np.inf

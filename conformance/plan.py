@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 import onnx
@@ -15,10 +16,12 @@ from ._version import __version__
 from .cuts import Piece, Reference, blocks_of, identity, open_model, piece
 from .dtypes import lookup
 from .errors import UsageError
-from .graphs import TYPE_ATTRIBUTES, domain_opset, dtypes_of, has_choice, lookup_name, schema_of
+from .goldens import default_folder
+from .graphs import TYPE_ATTRIBUTES, defaults_of, domain_opset, dtypes_of, has_choice, lookup_name, schema_of
 from .operators import catalogue
 from .rules import Accumulation, Composite, Elementary, Exact, OrderFree, Random, Requantised, Rounded
 from .spec import Case, Operator, Sample, Source, TensorSpec
+from .vectors import REASONS, Vector, case_of, collect, unjudged
 from .versions import as_of
 
 __all__ = [
@@ -32,8 +35,12 @@ __all__ = [
     "samples_of",
 ]
 
-# How often each suite runs a case. Tier 3 asks for twenty.
-SUITES = {"smoke": 2, "standard": 2, "full": 20}
+# How often each suite runs a case. Tier 3 asks for twenty. The suite "vectors" is ONNX's published ones alone.
+SUITES = {"smoke": 2, "standard": 2, "full": 20, "vectors": 2}
+# The suites that a certificate can be given for.
+CERTIFYING = ("standard", "full")
+# All vectors that the installed onnx ships; any other name is one of these, or a pattern of them.
+ALL_VECTORS = "onnx"
 # The smoke suite: the first samples of every operator, and models small enough for a minute on a laptop.
 SMOKE_SAMPLES = 2
 SMOKE_MODELS = ("mobilenet-v2",)
@@ -53,7 +60,11 @@ _RULE_NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What of a suite is wanted. Empty collections mean everything; any filter makes the run no certificate."""
+    """What of a suite is wanted. Empty collections mean everything; any filter makes the run no certificate.
+
+    ``vectors``: ONNX's published vectors that are wanted besides, which neither the digest nor a tier looks at:
+    "onnx" for all, a name or a pattern of names, or "" for none.
+    """
 
     suite: str = "standard"
     opset: int = 21
@@ -61,10 +72,11 @@ class Selection:
     operators: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     dtypes: tuple[str, ...] = ()
+    vectors: str = ""
 
     @property
     def complete(self) -> bool:
-        return not (self.operators or self.models or self.dtypes)
+        return self.suite in CERTIFYING and not (self.operators or self.models or self.dtypes)
 
     @property
     def runs(self) -> int:
@@ -95,20 +107,34 @@ class ModelPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The cases in the order in which they run, and the models that they come from."""
+    """The cases in the order in which they run, and the models that they come from.
+
+    ``vectors``: the published vectors by their cases' ids; ``unjudged``: the names of those that can have no verdict,
+    by the reason (a key of `vectors.REASONS`).
+    """
 
     selection: Selection
     cases: tuple[Case, ...]
     models: tuple[ModelPlan, ...]
+    vectors: Mapping[str, Vector] = field(default_factory=dict)
+    unjudged: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
-        """A hash over every case's content, the rules and the model graphs."""
+        """A hash over every case's content, the rules and the model graphs. The vectors are no part of the suite:
+        with and without them it is the same."""
         state = hashlib.blake2b(f"{__version__}\n".encode(), digest_size=16)
-        for case in sorted(self.cases, key=lambda c: c.id):
+        suite = [case for case in self.cases if case.source is not Source.VECTOR]
+        for case in sorted(suite, key=lambda c: c.id):
             rule = _rules_text(case)
             state.update(f"{case.id} {case.digest} {rule}\n".encode())
         return state.hexdigest()
+
+    @property
+    def vectors_digest(self) -> str:
+        """A hash over the vectors' content; "" where the plan has none."""
+        found = sorted((c.id, c.digest) for c in self.cases if c.source is Source.VECTOR)
+        return hashlib.blake2b(repr(found).encode(), digest_size=16).hexdigest() if found else ""
 
     def suite(self) -> dict[str, Any]:
         """The suite's identity as it stands in run.json, plan.json and the certificate."""
@@ -119,18 +145,25 @@ class Plan:
             "opset": self.selection.opset,
             "seed": self.selection.seed,
             "runs": self.selection.runs,
-            "complete": self.selection.complete and self.selection.suite != "smoke",
+            "complete": self.selection.complete,
         }
 
     def as_json(self) -> dict[str, Any]:
         """plan.json (docs/schemas/plan.schema.json)."""
-        return {
+        data = {
             "format": 1,
             "suite": self.suite(),
             "cases": [_case_json(c) for c in self.cases],
             "models": [asdict(m) for m in self.models],
             "operators": _operators_json(self.cases),
         }
+        if self.vectors or self.unjudged:
+            data["vectors"] = {
+                "of": f"ONNX {onnx.__version__}",
+                "digest": self.vectors_digest,
+                "unjudged": {reason: list(names) for reason, names in self.unjudged.items()},
+            }
+        return data
 
 
 def _rules_text(case: Case) -> str:
@@ -192,9 +225,11 @@ def samples_of(operator: Operator) -> tuple[Sample, ...]:
     """The samples of an entry, in order. Raises ``ValueError`` where two share a name.
 
     The first sample that is fed anything gets a second draw of its inputs: a backend that gives for it what it gave
-    before, because the shapes are the same, is found out.
+    before, because the shapes are the same, is found out. The one that leaves most attributes out comes once more at
+    the end, with their defaults written out: what an attribute means must not depend on whether it stands in the model.
     """
     samples = list(operator.samples())
+    samples += _written_out(operator, samples)
     names = [s.name for s in samples]
     twice = {n for n in names if names.count(n) > 1}
     if twice:
@@ -204,6 +239,21 @@ def samples_of(operator: Operator) -> tuple[Sample, ...]:
             samples[position] = replace(sample, again=(sample.inputs,))
             break
     return tuple(samples)
+
+
+def _written_out(operator: Operator, samples: Sequence[Sample]) -> list[Sample]:
+    newest = domain_opset(operator.domain, onnx.defs.onnx_opset_version())
+
+    def left_out(sample: Sample) -> int:
+        return len(set(defaults_of(operator, sample.opset or newest)) - set(sample.attributes))
+
+    plain = [s for s in samples if s.model is None and not s.refuse]
+    most = max(plain, key=left_out, default=None)
+    if most is None or not left_out(most):
+        return []
+    dtypes = dtypes_of(operator, most, most.opset or newest)
+    one = "float32" if "float32" in dtypes else dtypes[0]
+    return [replace(most, name="defaults-written-out", dtypes=(one,), written_out=True)]
 
 
 def _shapes(inputs: Sequence[TensorSpec | None]) -> list[tuple[int, ...] | None]:
@@ -219,7 +269,7 @@ def _operator_cases(operator: Operator, selection: Selection) -> Iterable[Case]:
     for index, written in enumerate(samples_of(operator)):
         opset = written.opset or newest
         sample = as_of(operator, written, opset) if opset <= newest else None
-        if sample is None:
+        if sample is None or (sample.written_out and not defaults_of(operator, opset)):
             continue
         if selection.suite == "smoke" and kept >= SMOKE_SAMPLES:
             break
@@ -275,7 +325,7 @@ def _sample_text(sample: Sample) -> str:
 
 
 def _attribute_text(value: Any) -> str:
-    if isinstance(value, (onnx.TensorProto, onnx.GraphProto)):
+    if isinstance(value, (onnx.TensorProto, onnx.SparseTensorProto, onnx.GraphProto, onnx.TypeProto)):
         stored: bytes = value.SerializeToString(deterministic=True)
         return stored.hex()
     return repr(value)
@@ -378,7 +428,11 @@ def check(selection: Selection) -> None:
         raise UsageError(
             f"opset {selection.opset} is outside 13..{newest}, what the installed onnx and the suite have"
         )
-    names = {name for _, name in catalogue()}
+    names = {text for domain, name in catalogue() for text in (name, *([f"{domain}.{name}"] if domain else ()))}
+    if _wanted_vectors(selection):
+        names |= {schema.name for schema in onnx.defs.get_all_schemas()}
+    if selection.suite == "vectors" and selection.models:
+        raise UsageError("the suite 'vectors' has no models: leave --model out")
     _check_names("operator", selection.operators, names)
     _check_names("model", selection.models, models.names())
     for dtype in selection.dtypes:
@@ -389,18 +443,23 @@ def check(selection: Selection) -> None:
 
 
 def build_plan(selection: Selection) -> Plan:
-    """The plan of a selection: operator cases family by family, then each model's nodes, blocks and whole run.
+    """The plan of a selection: operator cases family by family, then each model's nodes, blocks and whole run, then
+    the published vectors.
 
     Raises ``UsageError`` for what ``check`` refuses, and for a selection that leaves no case.
     """
     check(selection)
     cases: list[Case] = []
+    model_plans: list[ModelPlan] = []
     only_models = bool(selection.models) and not selection.operators
-    for operator in catalogue().values():
-        if not only_models and (not selection.operators or operator.name in selection.operators):
-            cases += _operator_cases(operator, selection)
-    model_plans, more = _models(selection)
-    cases += more
+    if selection.suite != "vectors":
+        for operator in catalogue().values():
+            if not only_models and _named(operator.domain, operator.name, selection):
+                cases += _operator_cases(operator, selection)
+        model_plans, more = _models(selection)
+        cases += more
+    vectors, left = _vectors(selection)
+    cases += [case for case, _ in vectors]
     if not cases:
         newer = [n for n in selection.operators if schema_of(n, selection.opset, "") is None]
         hint = (
@@ -408,8 +467,39 @@ def build_plan(selection: Selection) -> Plan:
             if newer
             else ""
         )
+        if left:
+            hint = f"; no verdict can be given to {', '.join(n for names in left.values() for n in names)}: "
+            hint += ", ".join(REASONS[reason] for reason in left)
         raise UsageError(f"the selection leaves no case: loosen --operator, --model or --dtype{hint}")
-    return Plan(selection, tuple(cases), tuple(model_plans))
+    return Plan(selection, tuple(cases), tuple(model_plans), {case.id: v for case, v in vectors}, left)
+
+
+def _wanted_vectors(selection: Selection) -> str:
+    """The vectors that a selection asks for, as `Selection.vectors` says it; a case's id is as good as a name."""
+    pattern = selection.vectors or (ALL_VECTORS if selection.suite == "vectors" else "")
+    return "*" if pattern == ALL_VECTORS else pattern.removeprefix("vectors/")
+
+
+def _vectors(selection: Selection) -> tuple[list[tuple[Case, Vector]], dict[str, tuple[str, ...]]]:
+    """The published vectors that are wanted, and the names of those that can have no verdict, by the reason."""
+    pattern = _wanted_vectors(selection)
+    if not pattern:
+        return [], {}
+    named = [v for v in collect(default_folder()) if fnmatchcase(v.name, pattern)]
+    if not named:
+        raise UsageError(f"onnx {onnx.__version__} has no vector {pattern!r}; all are called 'onnx'")
+    found = []
+    left: dict[str, tuple[str, ...]] = {}
+    for vector in named:
+        if selection.operators and not vector.operators & set(selection.operators):
+            continue
+        if reason := unjudged(vector):
+            left[reason] = (*left.get(reason, ()), vector.name)
+            continue
+        case = case_of(vector)
+        if not selection.dtypes or case.dtype in selection.dtypes:
+            found.append((case, vector))
+    return found, left
 
 
 def _models(selection: Selection) -> tuple[list[ModelPlan], list[Case]]:
@@ -434,4 +524,14 @@ def _models(selection: Selection) -> tuple[list[ModelPlan], list[Case]]:
 def _wanted(case: Case, selection: Selection) -> bool:
     if selection.dtypes and case.dtype not in selection.dtypes:
         return False
-    return not selection.operators or (case.source is Source.MODEL and case.operator in selection.operators)
+    if not selection.operators:
+        return True
+    return case.source is Source.MODEL and _named(case.domain, case.operator, selection)
+
+
+def _named(domain: str, name: str, selection: Selection) -> bool:
+    """Whether the selection takes in an operator: by its name, with its domain before it where ONNX's own domain has
+    one of the same name (``Gelu``, ``com.microsoft.Gelu``)."""
+    if not selection.operators or (domain and f"{domain}.{name}" in selection.operators):
+        return True
+    return name in selection.operators and (not domain or ("", name) not in catalogue())

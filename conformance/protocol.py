@@ -1,7 +1,7 @@
 """How the engine and its worker speak: frames of a JSON header and raw array bytes, on a private descriptor.
 
 Read by both sides, and so by a vendor's own interpreter: Python 3.8, the standard library and NumPy only
-(ml_dtypes where bfloat16, float8 or int4 values are in play). Nothing is ever unpickled.
+(ml_dtypes where bfloat16, or 8 bits and fewer, are in play). Nothing is ever unpickled.
 
 A frame is a prefix (magic, header size, payload size), a JSON object padded with blanks to a multiple of
 ``ALIGN`` bytes, and the payload. Values (an operator's inputs or outputs) are described in the header:
@@ -125,7 +125,7 @@ _EXTENDED: tuple[str, ...] = (
     "float8_e5m2fnuz",
     "float8_e8m0fnu",
 )
-_EXTENDED += ("float4_e2m1fn", "int4", "uint4", "int2", "uint2")
+_EXTENDED += ("float4_e2m1fn", "float6_e2m3fn", "float6_e3m2fn", "int4", "uint4", "int2", "uint2")
 _NAMES: dict[np.dtype[Any], str] = {}  # a dtype's name takes NumPy as long as all the rest of a small array
 _DTYPES: dict[str, np.dtype[Any]] = {name: np.dtype(name) for name in _PLAIN}
 

@@ -28,7 +28,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--backend-option", action="append", default=[], metavar="KEY=VALUE", help="passed to the backend"
     )
-    group.addoption("--suite", default="standard", help="smoke, standard or full")
+    group.addoption("--suite", default="standard", help="smoke, standard, full or vectors")
+    group.addoption("--vectors", default="", metavar="NAME", help="ONNX's published vectors too: onnx for all")
     group.addoption("--opset", type=int, default=21, help="the opset that the suite runs as of")
     group.addoption("--conformance-seed", type=int, default=0, help="draw inputs and weights anew")
     group.addoption("--case-timeout", type=float, default=60.0, help="seconds for one case")
@@ -52,7 +53,10 @@ def _selection(config: pytest.Config) -> Selection:
     from .plan import Selection
 
     return Selection(
-        config.getoption("--suite"), config.getoption("--opset"), config.getoption("--conformance-seed")
+        config.getoption("--suite"),
+        config.getoption("--opset"),
+        config.getoption("--conformance-seed"),
+        vectors=config.getoption("--vectors"),
     )
 
 
@@ -128,6 +132,8 @@ class Runner:
 
         if case.source is Source.OPERATOR:
             return self._casework.operator_case(case)
+        if case.source is Source.VECTOR:
+            return self._casework.vector_case(case)
         assert case.model is not None
         if case.model not in self._primed:
             # One run of the model makes the references of all its cases.

@@ -16,6 +16,7 @@ from typing import Any
 
 from .casework import Casework, Ready
 from .errors import UsageError
+from .figures import published
 from .files import write_whole
 from .journal import Journal
 from .judge import Judgement, combine, judge
@@ -24,6 +25,7 @@ from .pool import Launch, Outcome, Pool, Task
 from .resume import header_so_far, verdicts_so_far
 from .runfolder import PLAN, RUN, WAIVERS
 from .spec import Case, Source, Verdict
+from .vectors import FUNCTION
 
 __all__ = ["Options", "Tally", "execute", "judge_one", "refusal_to_start", "verdict_of"]
 
@@ -87,6 +89,7 @@ def execute(
         "suite": suite["name"],
         "digest": suite["digest"],
         "seed": suite["seed"],
+        "vectors": plan.vectors_digest,
     }
     with Journal.open(folder, resume=options.resume, identity=identity) as journal:
         verdicts = verdicts_so_far(journal.completed, plan, folder)
@@ -178,6 +181,8 @@ def _results(
             bits[ready.case.id] = record["error"]["bits"]
         if ready.case.source is Source.END_TO_END:
             record["error"]["drift"] = _drift(plan, ready.case, bits)
+        if ready.case.source is Source.VECTOR and outcome.status == "ok":
+            record["error"]["similar"] = casework.similar(ready.case, outcome.outputs[0])
         yield record
     yield from _take(settled)
 
@@ -212,7 +217,8 @@ def _take(settled: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 def _declined(case: Case, supports: Mapping[str, Any]) -> str:
     """Why a case counts as unsupported before it runs: what the backend itself declares, or ""."""
     operators, dtypes = (_names(supports.get(key)) for key in ("operators", "dtypes"))
-    if operators is not None and case.source in (Source.OPERATOR, Source.MODEL) and case.operator not in operators:
+    single = case.source in (Source.OPERATOR, Source.MODEL, Source.VECTOR) and case.operator != FUNCTION
+    if operators is not None and single and case.operator not in operators:
         return "declared: the backend does not list this operator"
     if dtypes is not None and case.dtype not in dtypes:
         return "declared: the backend does not list this dtype"
@@ -264,7 +270,7 @@ def _judge_sets(ready: Ready, outputs: Sequence[Sequence[Any]], flush_to_zero: b
     inputs = ready.inputs or ((),) * len(ready.feeds)
     return combine(
         [
-            judge(expected, actual, given, ready.attributes, flush_to_zero=flush_to_zero)
+            judge(expected, actual, given, ready.attributes, flush_to_zero=flush_to_zero, lengths=ready.lengths)
             for expected, actual, given in zip(ready.expected, outputs, inputs, strict=True)
         ]
     )
@@ -328,6 +334,7 @@ def _run_json(
     return {
         "format": 1,
         "suite": plan.suite(),
+        "sensitivity": published(),
         "backend": {**described, "spec": spec, "options": dict(launch.options)},
         "environment": _environment(),
         "command": list(options.command),

@@ -30,6 +30,7 @@ __all__ = [
     "PlannedModel",
     "PlannedNode",
     "PlannedOperator",
+    "PlannedVectors",
     "Result",
     "RunFolder",
     "parse_result",
@@ -121,13 +122,25 @@ class PlannedOperator:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedVectors:
+    """The published vectors that the plan has besides the suite: whose, a digest of their content, and the names of
+    those that can have no verdict, by the reason."""
+
+    of: str
+    digest: str = ""
+    unjudged: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """plan.json. ``complete``: nothing was filtered out, so that a certificate can be given."""
+    """plan.json. ``complete``: nothing was filtered out, so that a certificate can be given. ``cases``: the vectors
+    are among them."""
 
     suite: Mapping[str, Any]
     cases: Mapping[str, PlannedCase]
     models: tuple[PlannedModel, ...]
     operators: tuple[PlannedOperator, ...]
+    vectors: PlannedVectors | None = None
 
     @property
     def complete(self) -> bool:
@@ -172,10 +185,27 @@ class RunFolder:
     waivers: tuple[Waiver, ...] = ()
     path: Path | None = None
 
+    def without_vectors(self) -> RunFolder:
+        """The run of the suite alone: what tiers count."""
+        cases = {k: case for k, case in self.plan.cases.items() if case.source is not Source.VECTOR}
+        if len(cases) == len(self.plan.cases):
+            return self
+        plan = replace(self.plan, cases=MappingProxyType(cases))
+        return replace(self, plan=plan, results=MappingProxyType({k: self.results[k] for k in cases}))
+
     @property
     def suite(self) -> Mapping[str, Any]:
         """The suite's name, version, digest, opset and seed."""
         return self.plan.suite
+
+    @property
+    def sensitivity(self) -> Mapping[str, Any]:
+        """The figures of the suite's own test that the run recorded; empty where there are none, or no whole ones."""
+        found = self.run.get("sensitivity")
+        if not isinstance(found, dict) or not isinstance(found.get("suite"), dict):
+            return {}
+        counts = [found.get(key) for key in ("planted", "caught", "verdicts", "failed")]
+        return found if all(type(count) is int and count >= 0 for count in counts) else {}
 
     @property
     def backend(self) -> Mapping[str, Any]:
@@ -323,6 +353,16 @@ def _operator(data: Mapping[str, Any]) -> PlannedOperator:
     )
 
 
+def _vectors(data: Mapping[str, Any]) -> PlannedVectors:
+    nothing: dict[str, Any] = {}
+    unjudged = _typed(data, "unjudged", dict, nothing)
+    return PlannedVectors(
+        of=_typed(data, "of", str),
+        digest=_typed(data, "digest", str, ""),
+        unjudged=MappingProxyType({reason: _texts(unjudged, reason) for reason in unjudged}),
+    )
+
+
 def _entries(data: Mapping[str, Any], key: str, parse: Callable[[Mapping[str, Any]], T], file: Path) -> list[T]:
     if not isinstance(data.get(key), list):
         raise UsageError(f"{file}: {key!r} must be a list")
@@ -352,7 +392,10 @@ def _plan(data: Mapping[str, Any], file: Path) -> Plan:
     cases = _unique(_entries(data, "cases", _case, file), lambda c: c.case, "case", file)
     models = _unique(_entries(data, "models", _model, file), lambda m: m.name, "model", file)
     operators = _unique(_entries(data, "operators", _operator, file), lambda o: o.key, "operator", file)
-    plan = Plan(data["suite"], MappingProxyType(cases), tuple(models.values()), tuple(operators.values()))
+    vectors = None
+    if data.get("vectors") is not None:
+        (vectors,) = _entries({"vectors": [data["vectors"]]}, "vectors", _vectors, file)
+    plan = Plan(data["suite"], MappingProxyType(cases), tuple(models.values()), tuple(operators.values()), vectors)
     if plan.complete:  # a filtered plan keeps the models' node lists, but not all their cases
         for model in plan.models:
             missing = next((case for case in model.cases if case not in plan.cases), None)

@@ -10,7 +10,22 @@ from typing import Any
 from .draws import AUTO, Draw, values
 from .rules import EXACT, Rule
 
-__all__ = ["Case", "Operator", "Sample", "Shape", "Source", "TensorSpec", "Verdict", "const", "tensor"]
+__all__ = [
+    "PUBLISHED",
+    "Case",
+    "Operator",
+    "Sample",
+    "Shape",
+    "Source",
+    "TensorSpec",
+    "Verdict",
+    "const",
+    "tensor",
+]
+
+
+# The tag of one of ONNX's vectors that is held against its published output, as the catalogue does not define it.
+PUBLISHED = "published"
 
 
 class Verdict(str, enum.Enum):
@@ -32,12 +47,13 @@ class Verdict(str, enum.Enum):
 
 
 class Source(str, enum.Enum):
-    """Where a case comes from."""
+    """Where a case comes from. ``VECTOR``: from outside, one of ONNX's published tests; no tier counts these."""
 
     OPERATOR = "operator"
     MODEL = "model"
     BLOCK = "block"
     END_TO_END = "end-to-end"
+    VECTOR = "vector"
 
     def __str__(self) -> str:
         return self.value
@@ -92,6 +108,7 @@ class Sample:
     ``reference``: like ``model``, and means the same, in operators that ONNX's evaluator gets right; the expected
     values are this one's. A result that is a map, or a sequence of maps with the same keys, is two results there:
     the ascending keys and the values that belong to them.
+    ``written_out``: the schema's defaults stand in the model, of whatever opset it is, beside ``attributes``.
     ``tags``: any of "special", "empty", "large", "dynamic", "scalar", …; shown, filtered, and used by the grade.
     """
 
@@ -108,6 +125,7 @@ class Sample:
     refuse: str = ""
     model: Callable[[str, int], Any] | None = None
     reference: Callable[[str, int], Any] | None = None
+    written_out: bool = False
     tags: frozenset[str] = frozenset()
 
 
@@ -117,14 +135,16 @@ class Operator:
 
     ``meaning``: the definition, on torch tensors and generic in dtype and device. Inputs come by position (None
     where left out), attributes by keyword with the schema's defaults filled in; if it has parameters named
-    ``opset`` (the model's opset), ``n_outputs`` (how many outputs the node has) or ``dtypes`` (the outputs' ONNX
-    type names), these are given too. Returns a tensor or a tuple of tensors. None: the operator is not tensor
+    ``opset`` (the model's opset), ``n_outputs`` (how many outputs the node has), ``dtypes`` or ``input_dtypes`` (the
+    outputs' or inputs' ONNX type names), these are given too. Returns a tensor or a tuple of tensors. None: the operator is not tensor
     arithmetic, and ONNX's own reference evaluator is the oracle.
     ``rule``: the accuracy rule, or one for each output.
     ``samples``: yields the samples.
     ``dtypes``: the dtypes under test (None: all numeric and bool ones that the schema allows for the type
     variable of the first input).
     ``variable``: the schema's type variable that the dtype under test stands for (None: the first input's).
+    ``strings``: elements are only moved and compared, with "" for zero: the definition holds for strings too, which
+    go through it as their places in the sorted list of all that are there.
     ``family``: filled in by the catalogue from the module.
     """
 
@@ -135,6 +155,7 @@ class Operator:
     dtypes: tuple[str, ...] | None = None
     variable: str | None = None
     domain: str = ""
+    strings: bool = False
     family: str = ""
 
     def rule_for(self, output: int) -> Rule:

@@ -1,7 +1,6 @@
-"""ONNX's published node vectors, as cases that are judged by our rules instead of one tolerance for all.
+"""ONNX's published node tests: collecting them, what makes each a case, and ONNX's own way of judging one.
 
-What is expected of a vector is the catalogue's definition in float64 with its bound, where the catalogue defines
-every node; else the published output, with the tolerance that ONNX publishes beside it.
+What is expected of them by the rules of this suite is `vector_oracle`'s matter.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import functools
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,27 +18,32 @@ import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 
-from .casework import Ready
 from .dtypes import dtype_of, is_known, lookup
 from .files import share_whole
-from .goldens import Golden, GoldenCache
-from .graphs import Node, nodes_of
-from .interpreter import operator_of
-from .numerics import COMPOSITE_SIGMAS, Expected
 from .operators import catalogue
-from .oracle import COMPOSITE, effective_rule, expect, expect_graph
-from .rules import Random, Rule
-from .spec import Case, Source
+from .rules import Random
+from .spec import PUBLISHED, Case, Source
 
-__all__ = ["Vector", "collect", "defined", "ready", "rounded", "similar", "unjudged"]
+__all__ = ["FUNCTION", "REASONS", "Vector", "case_of", "collect", "defined", "flat", "similar", "unjudged"]
 
 # What ONNX's runner allows bfloat16 at least: two of its ulps.
 _BFLOAT16_RTOL = 2.0**-6
+# Why vectors have no verdict.
+REASONS = {
+    "optional": "an absent optional among its outputs, or a nested sequence",
+    "type": "an element type that the suite does not have",
+    "random": "a function that draws at random: no value to expect, and no one operator to test the draw by",
+}
+# The operator of a vector with several nodes.
+FUNCTION = "(function)"
 
 
 @dataclass(frozen=True, slots=True)
 class Vector:
-    """A published vector: its model, its inputs by name, its outputs in graph order and the tolerance for them."""
+    """A published vector: its model, its inputs by name, its outputs in graph order and the tolerance for them.
+
+    A value is an array, a list of arrays (a sequence) or None (an optional that is absent).
+    """
 
     name: str
     model: onnx.ModelProto
@@ -49,10 +53,17 @@ class Vector:
     atol: float = 1e-7
 
     @property
-    def operators(self) -> list[str]:
-        """The operators of the graph, each once, with their domains where these are not ONNX's own."""
-        nodes = self.model.graph.node
-        return list(dict.fromkeys(f"{n.domain}::{n.op_type}" if n.domain else n.op_type for n in nodes))
+    def operators(self) -> set[str]:
+        """The names of the operators in the graph and in the bodies of its control flow."""
+        return set(_operators(self.model.graph))
+
+
+def _operators(graph: onnx.GraphProto) -> Iterator[str]:
+    for node in graph.node:
+        yield node.op_type
+        for attribute in node.attribute:
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                yield from _operators(attribute.g)
 
 
 def collect(cache: Path | None = None) -> list[Vector]:
@@ -154,15 +165,21 @@ def _array(value: Any) -> Any:
     return array.astype(object) if array.dtype.kind in "US" else array  # as onnx reads strings back
 
 
+def flat(values: Sequence[Any]) -> list[Any]:
+    """The values with the tensors of each sequence in its place."""
+    return [item for value in values for item in (value if isinstance(value, list) else [value])]
+
+
 def unjudged(vector: Vector) -> str:
-    """Why a vector has no verdict, or ""."""
-    values = (*vector.feed.values(), *vector.outputs)
-    if not all(isinstance(v, np.ndarray) for v in values):
-        return "a sequence or an absent optional among its values"
-    if not all(is_known(v) for v in values):
-        return "a 2-, 4- or 8-bit type that the suite does not have"
+    """Why a vector has no verdict, by its key in ``REASONS``, or ""."""
+    outputs = flat(vector.outputs)
+    values = [v for v in (*flat([*vector.feed.values()]), *outputs) if v is not None]
+    if any(o is None for o in vector.outputs) or not all(isinstance(v, np.ndarray) for v in values):
+        return "optional"
+    if not all(map(is_known, values)):
+        return "type"
     if len(vector.model.graph.node) > 1 and any(_is_random(n) for n in vector.model.graph.node):
-        return "a function that draws at random: no value to expect, and no one operator to test the draw by"
+        return "random"
     return ""
 
 
@@ -171,31 +188,41 @@ def _is_random(node: onnx.NodeProto) -> bool:
     return entry is not None and isinstance(entry.rule_for(0), Random)
 
 
-def ready(vector: Vector, scratch: Path, cache: GoldenCache) -> Ready:
-    """A vector that is not ``unjudged`` as a case, its model written to ``scratch``."""
-    stored: bytes = vector.model.SerializeToString(deterministic=True)
-    path = scratch / f"{vector.name}.onnx"
-    path.write_bytes(stored)
-    case = _case(vector, stored)
-    # Of a function, only computing the reference looks at the nodes.
-    node = nodes_of(vector.model)[0] if len(vector.model.graph.node) == 1 else None
-    golden = cache.load(case, 0, _rules(vector, node))
-    if golden is None:
-        golden = Golden(({},), (_expected(vector, node),))
-        cache.store(case, 0, golden)
-    if node is None:
-        return Ready(case, path, (vector.feed,), golden.outputs, scratch=path)
-    inputs = tuple(_inputs(vector, node))
-    return Ready(case, path, (vector.feed,), golden.outputs, (inputs,), node.attributes, scratch=path)
+def defined(vector: Vector) -> bool:
+    """Whether the catalogue defines every node on tensors, and torch has the tensors (it has no strings)."""
+    values = (*vector.feed.values(), *vector.outputs)
+    if not all(isinstance(v, np.ndarray) for v in values):
+        return False
+    if any(dtype_of(v) == "string" for v in vector.feed.values()):
+        return False
+    entries = [catalogue().get((n.domain, n.op_type)) for n in vector.model.graph.node]
+    return all(e is not None and e.meaning is not None for e in entries)
 
 
-def _inputs(vector: Vector, node: Node) -> list[np.ndarray | None]:
-    given = {**_weights(vector), **vector.feed}
-    return [given[n] if n else None for n in node.inputs]
-
-
-def _weights(vector: Vector) -> dict[str, np.ndarray]:
-    return {t.name: onnx.numpy_helper.to_array(t) for t in vector.model.graph.initializer}
+def case_of(vector: Vector) -> Case:
+    """The case that a vector is, unless it is ``unjudged``. The digest is over its model, inputs and outputs."""
+    state = hashlib.blake2b(vector.model.SerializeToString(deterministic=True), digest_size=16)
+    for name, value in (*vector.feed.items(), *((str(i), o) for i, o in enumerate(vector.outputs))):
+        for array in flat([value]):
+            if array is None:
+                state.update(f"{name} absent".encode())
+                continue
+            state.update(f"{name} {array.dtype} {array.shape}".encode())
+            state.update(repr(array.tolist()).encode() if array.dtype.kind in "OU" else array.tobytes())
+    first, *others = vector.model.graph.node
+    domain = "" if others else first.domain
+    opsets = {o.domain: o.version for o in vector.model.opset_import}
+    return Case(
+        id=f"vectors/{vector.name}",
+        operator=FUNCTION if others else first.op_type,
+        domain=domain,
+        opset=opsets.get(domain, 1),
+        dtype=next((dtype_of(o) for o in flat(vector.outputs)), "float32"),
+        source=Source.VECTOR,
+        family="vectors",
+        digest=state.hexdigest(),
+        tags=frozenset() if defined(vector) else frozenset({PUBLISHED}),
+    )
 
 
 def similar(vector: Vector, outputs: Sequence[Any]) -> bool:
@@ -203,90 +230,34 @@ def similar(vector: Vector, outputs: Sequence[Any]) -> bool:
 
     Of a draw at random only type and shape are looked at: ONNX's runner compares its values too, and nobody passes.
     """
-    if len(outputs) != len(vector.outputs):
-        return False
     drawn = any(_is_random(n) for n in vector.model.graph.node)
-    return all(_close(a, b, vector, drawn) for a, b in zip(outputs, vector.outputs, strict=True))
+    return _all_close(outputs, vector.outputs, vector, drawn)
 
 
-def _close(mine: Any, theirs: np.ndarray, vector: Vector, drawn: bool) -> bool:
-    if not isinstance(mine, np.ndarray) or mine.shape != theirs.shape or dtype_of(mine) != dtype_of(theirs):
+def _all_close(mine: Sequence[Any], theirs: Sequence[Any], vector: Vector, drawn: bool) -> bool:
+    return len(mine) == len(theirs) and all(_close(a, b, vector, drawn) for a, b in zip(mine, theirs, strict=True))
+
+
+def _close(mine: Any, theirs: Any, vector: Vector, drawn: bool) -> bool:
+    if isinstance(theirs, list):
+        return isinstance(mine, (list, tuple)) and _all_close(mine, theirs, vector, drawn)
+    if theirs is None:
+        return mine is None
+    if not isinstance(mine, np.ndarray) or not is_known(mine) or mine.shape != theirs.shape:
         return False
     kind = lookup(dtype_of(theirs))
+    if dtype_of(mine) != kind.name:
+        return False
     if drawn:
         return True
     if kind.kind == "string":
         return bool(np.array_equal(mine.astype(str), theirs.astype(str)))
     wide = np.complex128 if kind.kind == "complex" else np.float64
     rtol = max(vector.rtol, _BFLOAT16_RTOL) if kind.name == "bfloat16" else vector.rtol
-    return bool(np.allclose(mine.astype(wide), theirs.astype(wide), rtol, vector.atol, equal_nan=True))
-
-
-def _case(vector: Vector, stored: bytes) -> Case:
-    # This file too: it says what is expected where no definition does.
-    state = hashlib.blake2b(_source() + stored, digest_size=16)
-    for name, array in vector.feed.items():
-        state.update(f"{name} {array.dtype} {array.shape}".encode())
-        state.update(repr(array.tolist()).encode() if array.dtype.kind in "OU" else array.tobytes())
-    first, *others = vector.model.graph.node
-    # A vector of several nodes may be touched by any family.
-    entry = None if others else catalogue().get((first.domain, first.op_type))
-    opsets = {o.domain: o.version for o in vector.model.opset_import}
-    return Case(
-        id=f"vectors/{vector.name}",
-        operator="(function)" if others else first.op_type,
-        domain=first.domain,
-        opset=opsets.get(first.domain, 1),
-        dtype=dtype_of(vector.outputs[0]) if vector.outputs else "float32",
-        source=Source.OPERATOR if entry else Source.BLOCK,
-        family=entry.family if entry else "block",
-        digest=state.hexdigest(),
-    )
-
-
-def rounded(expected: Expected) -> np.ndarray:
-    """What the definition gives, in the declared type: an output that any backend may return."""
-    return expected.value.astype(lookup(expected.dtype).numpy)
+    with np.errstate(all="ignore"):  # the vectors overflow on purpose
+        return bool(np.allclose(mine.astype(wide), theirs.astype(wide), rtol, vector.atol, equal_nan=True))
 
 
 @functools.cache
 def _source() -> bytes:
     return hashlib.blake2b(Path(__file__).read_bytes(), digest_size=16).digest()
-
-
-def defined(vector: Vector) -> bool:
-    """Whether the catalogue defines every node on tensors, and torch has the tensors (it has no strings)."""
-    if any(dtype_of(np.asarray(v)) == "string" for v in vector.feed.values()):
-        return False
-    entries = [catalogue().get((n.domain, n.op_type)) for n in vector.model.graph.node]
-    return all(e is not None and e.meaning is not None for e in entries)
-
-
-def _rules(vector: Vector, node: Node | None) -> tuple[Rule, ...]:
-    if node is not None and defined(vector):
-        operator = operator_of(node)
-        return tuple(effective_rule(operator.rule_for(i), d) for i, d in enumerate(node.dtypes) if d)
-    return tuple(effective_rule(COMPOSITE, dtype_of(o)) for o in vector.outputs)
-
-
-def _expected(vector: Vector, node: Node | None) -> tuple[Expected, ...]:
-    if not defined(vector):
-        return tuple(_published(o, vector) for o in vector.outputs)
-    if node is not None:
-        return expect(node, _inputs(vector, node), key=vector.name)
-    # Published functions do not declare their intermediate values.
-    nodes = nodes_of(onnx.shape_inference.infer_shapes(vector.model))
-    dtypes = {o.name: dtype_of(a) for o, a in zip(vector.model.graph.output, vector.outputs, strict=True)}
-    return expect_graph(nodes, vector.feed, dtypes, _weights(vector).get, key=vector.name)
-
-
-def _published(array: np.ndarray, vector: Vector) -> Expected:
-    """Without a definition there is no bound to derive: the published tolerance stands in, as a spread."""
-    dtype = dtype_of(array)
-    rule = effective_rule(COMPOSITE, dtype)
-    if rule is not COMPOSITE:
-        return Expected(dtype, rule, array)
-    value = array.astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        tolerance = np.where(np.isfinite(value), vector.atol + vector.rtol * np.abs(value), 0.0)
-    return Expected(dtype, rule, value, spread=tolerance / COMPOSITE_SIGMAS)

@@ -6,15 +6,14 @@ schemas decide. What they do not tell (a mode that was added, a graph of the sam
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import onnx
 
 from .draws import draw
-from .graphs import TYPE_ATTRIBUTES, domain_opset, dtypes_at, lookup_name, schema_of
-from .spec import Operator, Sample, TensorSpec
+from .graphs import domain_opset, has_types, schema_of
+from .spec import Operator, Sample
 
 __all__ = ["as_of"]
 
@@ -71,17 +70,4 @@ def _is_valid(operator: Operator, sample: Sample, schema: Any, opset: int) -> bo
         return False
     if not set(sample.attributes) <= set(schema.attributes):
         return False
-    if not all(_has_types(operator, specs, opset) for specs in (sample.inputs, *sample.again)):
-        return False
-    chosen = [v for k, v in sample.attributes.items() if k in TYPE_ATTRIBUTES and isinstance(v, int) and v]
-    produced = dtypes_at(operator, schema.outputs[0].type_str, opset)
-    return all(lookup_name(value) in produced for value in chosen)
-
-
-def _has_types(operator: Operator, specs: Sequence[TensorSpec | None], opset: int) -> bool:
-    formal = schema_of(operator.name, opset, operator.domain).inputs
-    return all(
-        spec.dtype in dtypes_at(operator, formal[min(position, len(formal) - 1)].type_str, opset)
-        for position, spec in enumerate(specs)
-        if spec is not None and spec.dtype is not None
-    )
+    return has_types(operator, sample, opset)

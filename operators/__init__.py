@@ -51,6 +51,10 @@ FAMILIES = (
     "labels",
     "estimators",
     "trees",
+    "fused",
+    "transformers",
+    "blockquantised",
+    "qlinear",
 )
 
 

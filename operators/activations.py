@@ -312,7 +312,7 @@ OPERATORS = (
         "Selu",
         selu,
         SMOOTH,
-        partial(activation, attributes=[{"alpha": 2.5, "gamma": 0.75}, {"gamma": 3.0}]),
+        partial(activation, attributes=[{"alpha": 2.5, "gamma": 0.75}, {"gamma": 3.0}, {"alpha": 0.5}]),
     ),
     Operator(
         "Celu", celu, SMOOTH, partial(activation, attributes=[{"alpha": 2.5}, {"alpha": 0.5}], bfloat16_since=28)
@@ -331,7 +331,9 @@ OPERATORS = (
         hard_sigmoid,
         Composite(1.0, 0.0, 1.0),
         partial(
-            activation, attributes=[{"alpha": 0.5, "beta": 0.25}, {"beta": -0.5}], edges=(-2.5, 2.5, -3.0, 3.0)
+            activation,
+            attributes=[{"alpha": 0.5, "beta": 0.25}, {"beta": -0.5}, {"alpha": 0.5}],
+            edges=(-2.5, 2.5, -3.0, 3.0),
         ),
     ),
     Operator("HardSwish", hard_swish, SMOOTH, hard_swishes),
@@ -348,7 +350,9 @@ OPERATORS = (
         shrink,
         Rounded(0.5, 1.0),
         partial(
-            activation, attributes=[{"lambd": 1.5, "bias": 1.5}, {"lambd": 0.75, "bias": -0.5}], bfloat16_since=13
+            activation,
+            attributes=[{"lambd": 1.5, "bias": 1.5}, {"lambd": 0.75, "bias": -0.5}, {"lambd": 1.5}, {"bias": 1.5}],
+            bfloat16_since=13,
         ),
     ),
     Operator("Swish", swish, SMOOTH, swishes),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from conformance.draws import Draw, coin, full, integers, uniform, values
@@ -13,7 +14,7 @@ from conformance.rules import Composite
 from conformance.spec import Operator, Sample, TensorSpec, tensor
 
 from .geometry import wide
-from .samples import DYNAMIC, FEW, LARGE, SPECIAL, refusals
+from .samples import DYNAMIC, FEW, LARGE, SPECIAL, pairwise, refusals
 
 __all__ = ["OPERATORS"]
 
@@ -162,11 +163,19 @@ def _attention_samples() -> Iterator[Sample]:
     yield sample("softcap", heads(), softcap=1.5)
     yield sample("softmax-float32", heads(), softmax_precision=1)
     yield sample("softmax-float64", heads(), ONE, softmax_precision=11)
+    # A narrower softmax than its inputs would have to be narrow, and to what accuracy is not said.
+    yield sample("softmax-float16", heads(), ("float16",), softmax_precision=10)
+    yield sample("softmax-bfloat16", heads(), ("bfloat16",), softmax_precision=16)
+    yield from _attention_pairs()
+    unbounded = {"left_window_size": -1, "right_window_size": -1}
+    yield sample("windows-unbounded", heads(), ONE, opset=25, **unbounded)
     yield sample("causal", heads(length=5, keys=5), ALL, is_causal=1)
     yield sample("causal-more-keys", heads(), is_causal=1)
     yield sample("causal-flat-grouped", flat(length=5, keys=5, q=6, kv=2), is_causal=1, **grouped)
     additive = tensor(4, 6)
     yield sample("additive-mask", (*heads(), additive), ALL)
+    # Heads of 16, whose scale and its root are powers of two: the function body's float32 holds them as well.
+    yield sample("float64", (*heads(size=16), additive), ("float64",))
     yield sample("additive-mask-heads", (*heads(), tensor(3, 4, 6)))
     yield sample("additive-mask-batch", (*heads(), tensor(2, 1, 4, 6)))
     yield sample("additive-mask-full", (*heads(), tensor(2, 3, 4, 6)))
@@ -215,6 +224,46 @@ def _attention_samples() -> Iterator[Sample]:
     yield sample("flat-without-heads", flat(), ONE, refuse="heads must be given")
     yield sample("size-mismatch", (*heads()[:1], *heads(size=7)[1:]), ONE, refuse="queries of 8 against keys of 7")
     yield sample("bad-mask", (*heads(), tensor(5, 6)), ONE, refuse="a mask of 5 rows for 4 queries")
+
+
+def _attention_pairs() -> Iterator[Sample]:
+    """Every two attributes, ways of giving the heads, and masks. Where a pair has a window it is of opset 25."""
+
+    def inputs(row: Mapping[str, Any]) -> tuple[TensorSpec | None, ...]:
+        q, k = (tensor(2, 4, 48), tensor(2, 6, 16)) if row["flat"] else (tensor(2, 6, 4, 8), tensor(2, 2, 6, 8))
+        past = (tensor(2, 2, 3, 8),) * 2 if row["past"] else ()
+        total = 9 if row["past"] else 6
+        mask = {
+            None: None,
+            "additive": tensor(4, total),
+            "boolean": tensor(4, total, draw=values(*((1, 0, 1) * 12)[: 4 * total]), dtype="bool"),
+        }[row["mask"]]
+        return (q, k, k, mask, *past) if past else (q, k, k, mask) if mask else (q, k, k)
+
+    def valid(row: Mapping[str, Any]) -> bool:
+        # What stands for a hidden key in the biased scores, -inf or the lowest number, is open.
+        hides = row["is_causal"] or row["mask"] == "boolean" or row["left_window_size"] or row["right_window_size"]
+        return not (row["qk_matmul_output_mode"] == 2 and hides)
+
+    for pair in pairwise(
+        Sample("pairs", ()),
+        {
+            "qk_matmul_output_mode": (None, 1, 2, 3),
+            "is_causal": (None, 1),
+            "left_window_size": (None, 2),
+            "right_window_size": (None, 1),
+            "scale": (None, 0.3),
+            "softcap": (None, 1.5),
+            "softmax_precision": (None, 1),
+        },
+        variations={"flat": (False, True), "mask": (None, "additive", "boolean"), "past": (False, True)},
+        inputs=inputs,
+        more=lambda row: {"q_num_heads": 6, "kv_num_heads": 2} if row["flat"] else {},
+        valid=valid,
+    ):
+        windowed = {"left_window_size", "right_window_size"} & set(pair.attributes)
+        outputs = (True, False, False, True) if len(pair.inputs) < 6 else 4
+        yield replace(pair, opset=25 if windowed else 23, outputs=outputs)
 
 
 def rotary_embedding(

@@ -6,15 +6,27 @@ float64 to 16 bits through float32.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from conformance.draws import AUTO, Draw, choice, integers, uniform
-from conformance.dtypes import BOOL, FLOATS, INTEGERS, SIGNED, from_onnx, lookup, torch_dtype
+from conformance.dtypes import (
+    BOOL,
+    BORROWED,
+    FLOATS,
+    INTEGERS,
+    SIGNED,
+    from_onnx,
+    lookup,
+    numpy_to_torch,
+    torch_dtype,
+)
 from conformance.lazy import torch
 from conformance.spec import Operator, Sample, TensorSpec, tensor
 
-from .movement import COPIED, PAIR
+from .movement import COPIED, NARROW, PAIR
 from .samples import DYNAMIC, EMPTY, INF, LARGE, NAN, SCALAR, SPECIAL, extremes, literal, refusals, tagged
 
 if TYPE_CHECKING:
@@ -24,7 +36,9 @@ __all__ = ["OPERATORS", "to_dtype"]
 
 ONE = ("float32",)
 FLOAT8 = ("float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz")
+TINY = ("float4e2m1", "float6e2m3", "float6e3m2")  # neither infinities nor NaN
 INT4 = ("int4", "uint4")
+FEW_BITS = {"int4": 4, "uint4": 4, "int2": 2, "uint2": 2}
 HALVES = ("float16", "bfloat16")
 PLAIN = (*FLOATS, *INTEGERS, *BOOL)
 # torch has too little arithmetic on these: they are computed as the wider signed type.
@@ -40,36 +54,55 @@ def _rounded(x: Tensor, dtype: str) -> Tensor:
     return torch.round(x / spacing) * spacing
 
 
-def to_dtype(x: Tensor, dtype: str, saturate: bool = True) -> Tensor:
+def _power_of_two(x: Tensor, saturate: bool, round_mode: str) -> Tensor:
+    """float64 values on float8e8m0's grid, 2^-127 to 2^127. Of negative numbers the standard says nothing; zero is
+    saturated like what else is too small (its bits are zero)."""
+    fraction, exponent = torch.frexp(torch.where(x.isfinite(), x, 1.0))  # x = fraction * 2^exponent, from 1/2 on
+    above = {"up": fraction > 0.5, "down": torch.zeros_like(x, dtype=torch.bool), "nearest": fraction >= 0.75}
+    value = torch.ldexp(torch.ones_like(x), exponent - 1 + above[round_mode])
+    value = torch.where(x == INF, INF, value)
+    kind = lookup("float8e8m0")
+    if saturate:
+        value = torch.where(x == 0, kind.smallest, value).clamp(kind.smallest, kind.largest)
+    else:
+        value = torch.where((value >= kind.smallest) & (value <= kind.largest) & (x != 0), value, NAN)
+    return torch.where(x.isnan(), NAN, value)
+
+
+def to_dtype(x: Tensor, dtype: str, saturate: bool = True, round_mode: str = "up") -> Tensor:
     """Cast by value, rounding once to nearest even (torch goes to the narrow formats through float32).
 
-    ``dtype`` is an ONNX type name; a type that torch does not compute in becomes the wider signed one or, for the
-    4-bit types, int8 and uint8. ``saturate`` is for the float8 types: the tables of the Cast operator.
+    ``dtype`` is an ONNX type name; a type that torch does not compute in becomes the wider signed one or that in
+    which it travels (`conformance.dtypes.BORROWED`). ``saturate`` is for the 8-bit floats, ``round_mode`` for
+    float8e8m0: the tables of the Cast operator.
     """
     kind = lookup(dtype)
     target = torch_dtype(WIDER.get(dtype, dtype))
-    if x.dtype == target and dtype not in INT4:
+    if x.dtype == target and dtype not in BORROWED:
         return x
     if x.is_floating_point() and x.element_size() == 1:
         x = x.float()
     if dtype == "bool":
         return x.ne(0)
-    if dtype in INT4:
-        low = x.long() & 15
-        return (low if dtype == "uint4" else (low ^ 8) - 8).to(target)
+    if dtype in FEW_BITS:
+        half = 1 << (FEW_BITS[dtype] - 1)
+        low = x.long() & (2 * half - 1)
+        return (low if dtype.startswith("u") else (low ^ half) - half).to(target)
+    if dtype == "float8e8m0":
+        return _power_of_two(x.double(), saturate, round_mode).to(target)
     if not kind.is_float or kind.p > 10:
         return x.to(target)
     value = _rounded(x, dtype)
-    if dtype in FLOAT8:
+    if dtype in (*FLOAT8, *TINY):
         over = value.abs() > kind.largest
-        beyond = kind.largest if saturate else (INF if dtype == "float8e5m2" else NAN)
+        beyond = kind.largest if saturate or dtype in TINY else (INF if dtype == "float8e5m2" else NAN)
         value = torch.where(over, torch.full_like(value, beyond).copysign(value), value)
     # Every value is one of the format's by now (or too large for it), so that this conversion rounds nothing.
     return value.float().to(target)
 
 
 def cast(x: Tensor, to: int, saturate: int = 1, round_mode: str = "up") -> Tensor:
-    return to_dtype(x, from_onnx(to).name, bool(saturate))
+    return to_dtype(x, from_onnx(to).name, bool(saturate), round_mode)
 
 
 def cast_like(
@@ -79,12 +112,38 @@ def cast_like(
     round_mode: str = "up",
     dtypes: tuple[str, ...] = (),
 ) -> Tensor:
-    return to_dtype(x, dtypes[0], bool(saturate))
+    return to_dtype(x, dtypes[0], bool(saturate), round_mode)
+
+
+def _patterns(dtype: str) -> Tensor:
+    """The value of every pattern of bits of a type of 8 bits at most that travels as another one, in order."""
+    bits = np.arange(1 << _width(dtype), dtype=np.uint8)
+    kind = lookup(dtype)
+    return numpy_to_torch(bits.view(kind.numpy) if kind.is_float else bits.astype(kind.numpy))
+
+
+def _width(dtype: str) -> int:
+    return {**FEW_BITS, "float4e2m1": 4}.get(dtype, 8 * lookup(dtype).numpy.itemsize)
+
+
+def _small_bits(x: Tensor, width: int) -> Tensor:
+    """The bits of a type of 8 bits at most, as int64; in float32 only float4e2m1 and float8e8m0 come."""
+    if x.dtype == torch.float32:
+        table = _patterns("float8e8m0" if width == 8 else "float4e2m1")
+        return (x.view(torch.int32)[..., None] == table.view(torch.int32)).to(torch.uint8).argmax(-1)
+    whole = x.view(torch.uint8) if x.is_floating_point() else x
+    return whole.long() & ((1 << width) - 1)
 
 
 def bit_cast(x: Tensor, to: int) -> Tensor:
     kind = lookup(from_onnx(to).name)
     size = kind.numpy.itemsize
+    if kind.name in BORROWED:
+        return _patterns(kind.name).to(x.device)[_small_bits(x, _width(kind.name))]
+    if x.dtype == torch.float32 and size == 1:
+        x = _small_bits(x, 8).to(torch.uint8)
+    if kind.name == "bool" or x.dtype == torch.bool:
+        x = x.to(torch.uint8)
     if not x.is_floating_point() and x.element_size() > size:  # a uint16 or uint32 that came in a wider type
         x = x.to(torch.int16 if size == 2 else torch.int32)
     if kind.name not in WIDER or kind.name == "uint64":
@@ -115,14 +174,81 @@ FLOAT8_VALUES = (
 )
 
 
+# Halfway between two numbers and next to it; of float4e2m1 beyond its ends, too, which the published vectors settle.
+# What float6 makes of what is beyond its ends, and any of the three of NaN, Cast does not say.
+TINY_VALUES: Mapping[str, tuple[float, ...]] = {
+    "float4e2m1": (
+        0.0,
+        -0.0,
+        0.25,
+        0.2505,
+        -0.75,
+        1.25,
+        1.26,
+        1.75,
+        2.5,
+        -3.5,
+        4.9,
+        5.0,
+        5.02,
+        6.0,
+        7.0,
+        -9.0,
+        INF,
+        -INF,
+    ),
+    "float6e2m3": (
+        0.0,
+        -0.0,
+        0.0625,
+        0.063,
+        -0.1875,
+        1.0625,
+        1.07,
+        1.1875,
+        2.125,
+        -3.875,
+        5.25,
+        5.26,
+        7.25,
+        7.5,
+        -7.5,
+    ),
+    "float6e3m2": (
+        0.0,
+        -0.0,
+        0.03125,
+        0.032,
+        -0.09375,
+        1.125,
+        1.13,
+        1.375,
+        4.5,
+        -7.5,
+        18.0,
+        18.1,
+        22.0,
+        26.0,
+        28.0,
+        -28.0,
+    ),
+}
+POWERS = (0.3, 0.5, 1.0, 1.0009765625, 1.25, 1.5, 1.49, 1.75, 2.0, 3.0, 5.0, 6.0, 100.0, 2.0**-14, 3e4, 2.0**15)
+FAR_POWERS = (*POWERS, 2.0**127, 2.0**-126, 1.25 * 2.0**126, 1.75 * 2.0**126, 3e-38, NAN)
+
+
 def _values_for(target: str) -> Draw:
     """Floats of which the target can hold the whole part; the fraction is cut off."""
     if target in FLOATS or target in FLOAT8 or target == "bool":
         return AUTO
-    if (
-        target in INT4
-    ):  # engines differ in whether a fraction is cut off or rounded here, and the standard is silent
-        return integers(-8, 7) if target == "int4" else integers(0, 15)
+    if target in FEW_BITS:
+        # Engines differ in whether a fraction is cut off or rounded here, and the standard is silent.
+        bits = FEW_BITS[target]
+        return (
+            integers(0, 2**bits - 1)
+            if target.startswith("u")
+            else integers(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+        )
     return uniform(-99.0 if target in SIGNED else 0.0, 99.0)
 
 
@@ -202,12 +328,33 @@ def casts() -> Iterator[Sample]:
     yield tagged("to-int64-edges", edges, attributes={"to": 7}, dtypes=("float64",), tags=SPECIAL)
     for target in ("float32", "float16", "bfloat16"):
         attributes = {"to": lookup(target).onnx}
-        yield tagged(f"narrow-to-{target}", tensor(3, 7), attributes=attributes, dtypes=(*FLOAT8, *INT4))
-    for target in INT4:
+        yield tagged(f"narrow-to-{target}", tensor(3, 7), attributes=attributes, dtypes=(*NARROW, *TINY[1:]))
+    for target, items in TINY_VALUES.items():
+        attributes = {"to": lookup(target).onnx}
+        yield tagged(
+            f"to-{target}", literal(*items), attributes=attributes, dtypes=("float32", *HALVES), tags=SPECIAL
+        )
+    eight = {"to": lookup("float8e8m0").onnx}
+    far = literal(0.0, INF, 1.5 * 2.0**127, *FAR_POWERS)
+    for dtype, some in (("float32", far), ("float16", literal(*POWERS, INF, NAN)), ("bfloat16", literal(*POWERS))):
+        suffix = "" if dtype == "float32" else f"-from-{dtype}"
+        for mode in ("up", "down", "nearest"):
+            given: dict[str, Any] = {
+                "attributes": {**eight, "round_mode": mode},
+                "dtypes": (dtype,),
+                "tags": SPECIAL,
+            }
+            yield tagged(f"to-float8e8m0-{mode}{suffix}", some if mode == "up" else literal(*POWERS, NAN), **given)
+    free = {**eight, "round_mode": "nearest", "saturate": 0}
+    yield tagged(
+        "to-float8e8m0-unsaturated", literal(0.0, INF, *FAR_POWERS), attributes=free, dtypes=ONE, tags=SPECIAL
+    )
+    for target in FEW_BITS:
         attributes = {"to": lookup(target).onnx}
         yield tagged(f"to-{target}", tensor(3, 7, draw=_values_for(target)), attributes=attributes, dtypes=ONE)
-        wide = literal(*range(-20, 21)) if target == "int4" else literal(*range(41))
+        wide = literal(*range(41)) if target.startswith("u") else literal(*range(-20, 21))
         yield tagged(f"wrap-to-{target}", wide, attributes=attributes, dtypes=("int32", "int64"))
+    yield from _texts(lambda target: {"attributes": {"to": lookup(target).onnx}}, lambda target: ())
     yield tagged("opset-11", tensor(3, 5), attributes={"to": 6}, dtypes=PAIR, opset=11)
     yield tagged("opset-13", tensor(3, 5), attributes={"to": 16}, dtypes=ONE, opset=13)
     narrow = literal(*FLOAT8_VALUES)
@@ -225,8 +372,34 @@ def casts() -> Iterator[Sample]:
     yield from (s for s in refusals(1, wrong=None) if s.name != "too-few-inputs")
 
 
+def _texts(
+    attributes: Callable[[str], dict[str, Any]], more: Callable[[str], tuple[TensorSpec, ...]]
+) -> Iterator[Sample]:
+    """From strings and to strings. How many digits a float gets, and what a Boolean becomes, the standard leaves open."""
+    short = ("3.25", "1000", "-2.5", "1e-2", "5E2", "0")
+    special = ("INF", "+INF", "-INF", "NaN", "inf", "-Inf", "nan")
+    whole = ("100", "-7", "0", "42")
+    # bfloat16 is left out: ONNX's evaluator, the reference for strings, reads none.
+    for target in ("float32", "float16", "float64", *INTEGERS):
+        items = short if target in FLOATS else tuple(t for t in whole if t[0] != "-" or target in SIGNED)
+        yield tagged(f"text-to-{target}", literal(*items), *more(target), dtypes=("string",), **attributes(target))
+    for target in ("float32", "float64"):
+        name = f"text-to-{target}-special"
+        yield tagged(
+            name, literal(*special), *more(target), dtypes=("string",), tags=SPECIAL, **attributes(target)
+        )
+    yield tagged("to-text", tensor(3, 7), *more("string"), dtypes=INTEGERS, **attributes("string"))
+
+
 def casts_like() -> Iterator[Sample]:
     yield from _casts(like=True)
+    # Every type that the samples before do not have, in the place of the input and of the other.
+    sources = ("int8", "int16", "uint16", "uint32", "uint64", *NARROW)
+    yield tagged("others-to-float32", tensor(3, 7), tensor(1, dtype="float32"), dtypes=sources)
+    for target in ("float64", "bfloat16", "int8", "int16", "uint16", "uint32", "uint64", *NARROW):
+        x = tensor(3, 7, draw=integers(0, 1) if target != "float8e8m0" else choice(0.5, 1, 2))
+        yield tagged(f"to-other-{target}", x, tensor(1, dtype=target), dtypes=ONE)
+    yield from _texts(lambda target: {}, lambda target: (tensor(1, dtype=target),))
     constant = tensor(1, dtype="float16", constant=True)
     yield tagged("constant-target", tensor(3, 5), constant, dtypes=PAIR)
     yield tagged("empty-target", tensor(3, 5), tensor(0, dtype="int32"), dtypes=ONE)
@@ -241,10 +414,12 @@ def casts_like() -> Iterator[Sample]:
 
 
 WIDTHS: Sequence[tuple[str, ...]] = (
-    ("int8", "uint8", "float8e4m3fn", "float8e5m2"),
+    ("int8", "uint8", *FLOAT8, "float8e8m0"),
     ("float16", "bfloat16", "int16", "uint16"),
     ("float32", "int32", "uint32"),
-    ("float64", "int64", "uint64"),
+    ("float64", "int64", "uint64", "complex64"),
+    ("int4", "uint4", "float4e2m1"),
+    ("int2", "uint2"),
 )
 
 
@@ -255,6 +430,9 @@ def bit_casts() -> Iterator[Sample]:
             attributes = {"to": lookup(target).onnx}
             yield tagged(f"to-{target}", tensor(3, 7), attributes=attributes, dtypes=sources, opset=26)
     yield tagged("bool-to-uint8", tensor(3, 7), attributes={"to": 2}, dtypes=BOOL, opset=26)
+    flags = tensor(3, 7, draw=integers(0, 1))
+    yield tagged("uint8-to-bool", flags, attributes={"to": 9}, dtypes=("uint8",), opset=26)
+    yield tagged("complex128", tensor(3, 7), attributes={"to": 15}, dtypes=("complex128",), opset=26)
     zeros = literal(0.0, -0.0, INF, -INF, 1.0)
     yield tagged("special", zeros, attributes={"to": 6}, dtypes=ONE, opset=26, tags=SPECIAL)
     yield tagged("scalar", tensor(), attributes={"to": 6}, dtypes=ONE, opset=26, tags=SCALAR)

@@ -4,23 +4,40 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from conformance.draws import choice, full, integers, uniform
+from conformance.dtypes import BOOL, INTEGERS
 from conformance.lazy import F, torch
 from conformance.rules import Accumulation, Composite
 from conformance.spec import Operator, Sample, TensorSpec, const, tensor
 
 from .geometry import Frame, frame, pad, spread, wide
-from .samples import DYNAMIC, EMPTY, FEW, INF, LARGE, NAN, SPECIAL, refusals
+from .samples import DYNAMIC, EMPTY, FEW, INF, LARGE, NAN, SPECIAL, UNUSUAL, pairwise, refusals
 
-__all__ = ["OPERATORS"]
+__all__ = ["CONV_ATTRIBUTES", "OPERATORS", "conv", "one_padding"]
 
 ONE = ("float32",)
 ALL = ("float32", "float16", "bfloat16", "float64")
 WHOLE = integers(-4, 4)
 RARE = choice(NAN, INF, -INF, *(0.25 * i for i in range(-20, 21) if i))
+
+
+# Of a kernel of 4 by 2 on a plane: on 9 rows the two SAME modes differ at either stride.
+CONV_ATTRIBUTES: Mapping[str, Sequence[Any]] = {
+    "auto_pad": (None, "SAME_UPPER", "SAME_LOWER", "VALID"),
+    "pads": (None, [0, 2, 1, 1]),
+    "strides": (None, [2, 3]),
+    "dilations": (None, [1, 3]),
+    "group": (None, 2),
+    "kernel_shape": (None, [4, 2]),
+}
+
+
+def one_padding(row: Mapping[str, Any]) -> bool:
+    """Whether a node is not padded in both ways: "cannot be used simultaneously with auto_pad attribute"."""
+    return row["auto_pad"] is None or row["pads"] is None
 
 
 def _check_kernel(w: torch.Tensor, kernel_shape: Sequence[int] | None) -> None:
@@ -69,15 +86,21 @@ def _conv_samples() -> Iterator[Sample]:
     yield sample("asymmetric-pads", image, kernel, True, pads=[0, 2, 1, 0])
     yield sample("pads-wider-than-kernel", (1, 2, 5, 5), (3, 2, 3, 3), pads=[3, 4, 3, 4])
     yield sample("stride-2", image, kernel, True, pads=[1, 1, 1, 1], strides=[2, 2])
-    yield sample("strides-differ", image, kernel, strides=[3, 1])
     yield sample("stride-wider-than-kernel", image, (4, 3, 1, 1), strides=[2, 3])
     yield sample("dilation-2", image, kernel, dilations=[2, 2], pads=[2, 2, 2, 2])
-    yield sample("dilations-differ", image, kernel, dilations=[1, 3])
     yield sample("dilated-strided", image, kernel, dilations=[2, 1], strides=[1, 2], pads=[1, 0, 2, 1])
-    for mode in ("SAME_UPPER", "SAME_LOWER", "VALID"):
-        yield sample(
-            f"auto-pad-{mode.lower().replace('_', '-')}", image, (5, 3, 2, 4), auto_pad=mode, strides=[2, 2]
-        )
+
+    def combination(row: Mapping[str, Any]) -> tuple[TensorSpec, ...]:
+        bias = (weight(6),) if row["bias"] else ()
+        return tensor(2, 4, 9, 11), weight(6, 4 // (row["group"] or 1), 4, 2), *bias
+
+    yield from pairwise(
+        Sample("pairs", ()),
+        CONV_ATTRIBUTES,
+        variations={"bias": (False, True)},
+        inputs=combination,
+        valid=one_padding,
+    )
     yield sample("auto-pad-same-lower-stride-1", image, (5, 3, 4, 2), True, auto_pad="SAME_LOWER")
     yield sample("pointwise", (2, 16, 7, 7), (24, 16, 1, 1), True)
     yield sample("kernel-5x1", image, (4, 3, 5, 1), pads=[2, 0, 2, 0])
@@ -186,7 +209,6 @@ def _conv_transpose_samples() -> Iterator[Sample]:
     yield sample("basic", image, kernel, dtypes=ALL)
     yield sample("bias", image, kernel, 4)
     yield sample("stride-2", image, (3, 4, 2, 2), 4, strides=[2, 2], kernel_shape=[2, 2], dtypes=ALL)
-    yield sample("strides-differ", image, kernel, strides=[3, 2])
     yield sample("stride-wider-than-kernel", image, (3, 4, 1, 2), 4, strides=[2, 3])
     yield sample("pads", image, kernel, 4, strides=[2, 2], pads=[1, 1, 1, 1])
     yield sample("asymmetric-pads", image, kernel, strides=[2, 2], pads=[0, 2, 1, 1])
@@ -197,11 +219,30 @@ def _conv_transpose_samples() -> Iterator[Sample]:
     yield sample("output-shape-odd-total", image, (3, 4, 4, 4), strides=[2, 2], output_shape=[11, 13])
     upper: dict[str, Any] = {"output_shape": [11, 13], "auto_pad": "SAME_UPPER"}
     yield sample("output-shape-same-upper", image, (3, 4, 4, 4), strides=[2, 2], **upper)
-    for mode in ("SAME_UPPER", "SAME_LOWER", "VALID"):
-        name = f"auto-pad-{mode.lower().replace('_', '-')}"
-        yield sample(name, image, (3, 4, 3, 4), 4, auto_pad=mode, strides=[2, 1])
-    yield sample("dilation-2", image, kernel, dilations=[2, 2])
     yield sample("dilated-strided", image, kernel, 4, dilations=[2, 1], strides=[2, 3], pads=[1, 0, 0, 1])
+
+    def combination(row: Mapping[str, Any]) -> tuple[TensorSpec, ...]:
+        groups = row["group"] or 1
+        return tensor(2, 4, 5, 7), weight(4, 6 // groups, 4, 2), *((weight(6),) if row["bias"] else ())
+
+    def valid(row: Mapping[str, Any]) -> bool:
+        # An output shape decides the padding; VALID is another decision. Padding at the end of an output has to be
+        # less than the stride or the dilation.
+        decided = row["auto_pad"] == "VALID" and row["output_shape"]
+        return one_padding(row) and not decided and not (row["output_padding"] and not row["strides"])
+
+    yield from pairwise(
+        Sample("pairs", ()),
+        {
+            **CONV_ATTRIBUTES,
+            "strides": (None, [2, 2]),
+            "output_padding": (None, [1, 1]),
+            "output_shape": (None, [6, 8]),
+        },
+        variations={"bias": (False, True)},
+        inputs=combination,
+        valid=valid,
+    )
     yield sample("groups", (1, 6, 5, 5), (6, 2, 3, 3), 4, group=2, strides=[2, 2], pads=[1, 1, 1, 1])
     yield sample("depthwise", (1, 5, 6, 6), (5, 1, 4, 4), 5, group=5, strides=[2, 2], pads=[1, 1, 1, 1])
     yield sample("transpose-1d", (2, 3, 9), (3, 4, 4), 4, strides=[2], pads=[1, 1])
@@ -335,11 +376,9 @@ def _deform_conv_samples() -> Iterator[Sample]:
     yield sample("mask", masked=True)
     yield sample("bias-mask", bias=True, masked=True, dtypes=ALL)
     yield sample("pads", pads=[1, 1, 1, 1], out=(6, 7))
+    yield from _deform_conv_pairs()
     yield sample("asymmetric-pads", pads=[0, 1, 2, 0], out=(6, 6), masked=True)
-    yield sample("strides", strides=[2, 1], pads=[1, 1, 1, 1], out=(3, 7))
     yield sample("dilations", dilations=[2, 1], out=(2, 5))
-    yield sample("group", group=2)
-    yield sample("offset-group", offset_group=2, masked=True)
     yield sample("group-offset-group", group=2, offset_group=4, bias=True, masked=True)
     yield sample("kernel-2x4", kernel=(2, 4), kernel_shape=[2, 4], out=(5, 4))
     yield sample("pointwise", kernel=(1, 1), out=(6, 7), masked=True)
@@ -350,6 +389,29 @@ def _deform_conv_samples() -> Iterator[Sample]:
     )
     yield sample("opset-22", masked=True, opset=22, dtypes=ALL)
     yield from refusals(3, most=5)
+
+
+def _deform_conv_pairs() -> Iterator[Sample]:
+    def inputs(row: Mapping[str, Any]) -> tuple[TensorSpec | None, ...]:
+        attributes = {k: row[k] for k in ("pads", "strides", "dilations")}
+        out = [f.out for f in frame((6, 7), (4, 2), **attributes)]
+        groups = row["offset_group"] or 1
+        given: tuple[TensorSpec | None, ...] = (
+            tensor(1, 4, 6, 7),
+            weight(6, 4 // (row["group"] or 1), 4, 2),
+            tensor(1, groups * 16, *out, draw=uniform(-1.4, 1.4)),
+            weight(6) if row["bias"] else None,
+            tensor(1, groups * 8, *out, draw=uniform(0, 1)) if row["mask"] else None,
+        )
+        return given if row["mask"] else given[:4] if row["bias"] else given[:3]
+
+    attributes = {k: v for k, v in CONV_ATTRIBUTES.items() if k != "auto_pad"}
+    yield from pairwise(
+        Sample("pairs", ()),
+        {**attributes, "offset_group": (None, 2), "strides": (None, [2, 1])},
+        variations={"bias": (False, True), "mask": (False, True)},
+        inputs=inputs,
+    )
 
 
 def col2im(
@@ -389,7 +451,9 @@ def _col2im_samples() -> Iterator[Sample]:
         x = tensor(*shape, draw=draw) if draw else tensor(*shape)
         return Sample(name, (x, const(image), const(block)), fields, **kept)
 
-    yield sample("no-overlap", (1, 5, 5), [5, 5], [1, 5], dtypes=(*ALL, "int32", "int64", "uint8"))
+    # Where blocks overlap, Booleans and strings would have to be added.
+    every = (*ALL, *INTEGERS, *BOOL, *UNUSUAL)
+    yield sample("no-overlap", (1, 5, 5), [5, 5], [1, 5], dtypes=every)
     yield sample("overlap", (2, 12, 12), [4, 5], [2, 2])
     yield sample("pads", (1, 8, 30), [4, 5], [2, 2], pads=[1, 0, 1, 2], dtypes=(*ALL, "int64"))
     yield sample("strides", (1, 9, 4), [5, 5], [3, 3], strides=[2, 2])
@@ -416,5 +480,5 @@ OPERATORS = (
     Operator("Conv", conv, Accumulation(), _conv_samples),
     Operator("ConvTranspose", conv_transpose, Accumulation(), _conv_transpose_samples),
     Operator("DeformConv", deform_conv, Composite(), _deform_conv_samples),
-    Operator("Col2Im", col2im, Accumulation(), _col2im_samples),
+    Operator("Col2Im", col2im, Accumulation(), _col2im_samples, strings=True),
 )

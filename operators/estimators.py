@@ -7,7 +7,7 @@ and libsvm (https://www.csie.ntu.edu.tw/~cjlin/libsvm), whence the support vecto
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from conformance.draws import draw, integers, normal, uniform
@@ -16,7 +16,7 @@ from conformance.rules import EXACT, Composite
 from conformance.spec import Operator, Sample, tensor
 
 from .features import ML, NUMBERS, by_row, column, real
-from .samples import DYNAMIC, EMPTY, LARGE, literal, refusals
+from .samples import DYNAMIC, EMPTY, LARGE, literal, pairwise, refusals
 
 __all__ = ["OPERATORS", "TRANSFORMS", "listed", "transformed"]
 
@@ -95,17 +95,21 @@ def _regressor_samples() -> Iterator[Sample]:
     yield sample("empty", 0, 7, 3, ONE, tags=EMPTY)
     yield sample("large", 129, 257, 9, ONE, tags=LARGE)
     yield sample("dynamic", 5, 7, 3, ONE, again=((tensor(1, 7),), (tensor(33, 7),)), tags=DYNAMIC)
-    bare = {"coefficients": listed("bare", 3, 7), "targets": 3}
-    yield Sample("no-intercepts", (tensor(5, 7),), bare, dtypes=REAL)
-    for transform in TRANSFORMS[:-1]:
-        yield sample(transform.lower().replace("_", "-"), 5, 7, 3, REAL, post_transform=transform)
-    # A probit is of a probability.
-    shares = {"coefficients": listed("probit", 2, 3, low=0.02, high=0.3), "targets": 2, "post_transform": "PROBIT"}
-    yield Sample("probit", (tensor(9, 3, draw=uniform(0.1, 1.0)),), shares, dtypes=REAL)
-    zeros = {"coefficients": [1.0, 0.0, 0.0, 1.0], "targets": 2, "post_transform": "SOFTMAX_ZERO"}
-    yield Sample(
-        "softmax-zero-of-zeros", (literal(0.0, 2.0, -1.0, 0.0, 3.0, 1.0, shape=(3, 2)),), zeros, dtypes=REAL
+    # Sums between 0 and 1: a probit is of a probability.
+    yield from pairwise(
+        Sample("pairs", (tensor(9, 3, draw=uniform(0.1, 1.0)),)),
+        {"targets": (None, 3), "post_transform": (None, *TRANSFORMS[1:])},
+        variations={"intercepts": (False, True)},
+        more=lambda row: {
+            "coefficients": listed("pairs/coefficients", row["targets"] or 1, 3, low=0.02, high=0.3),
+            **({"intercepts": [0.01, 0.03, 0.05][: row["targets"] or 1]} if row["intercepts"] else {}),
+        },
     )
+    # Scores that are zero, which one of the two leaves there.
+    for transform in ("SOFTMAX", "SOFTMAX_ZERO"):
+        zeros = {"coefficients": [1.0, 0.0, 0.0, 1.0], "targets": 2, "post_transform": transform}
+        x = literal(0.0, 2.0, -1.0, 0.0, 3.0, 1.0, shape=(3, 2))
+        yield Sample(f"{transform.lower().replace('_', '-')}-of-zeros", (x,), zeros, dtypes=REAL)
     odd = {"coefficients": [1.0, 2.0, 3.0], "targets": 2}
     yield Sample("coefficients-uneven", (tensor(5, 2),), odd, dtypes=ONE, refuse="3 coefficients for 2 targets")
     yield from refusals(1)
@@ -128,6 +132,15 @@ def linear_classifier(
     return torch.tensor(list(classlabels_ints), device=x.device)[scores.argmax(-1)], scores
 
 
+def _of_zeros(more: Mapping[str, Any]) -> Iterator[Sample]:
+    """Classifiers whose scores are their inputs, zeros among them, which one of the two transforms leaves there."""
+    x = literal(0.0, 2.0, -1.0, -1.0, 0.0, 3.0, 1.5, -2.0, 0.0, shape=(3, 3))
+    identity = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+    for transform in ("SOFTMAX", "SOFTMAX_ZERO"):
+        attributes = {"coefficients": identity, "classlabels_ints": [4, 0, 9], "post_transform": transform, **more}
+        yield Sample(f"{transform.lower().replace('_', '-')}-of-zeros", (x,), attributes, outputs=2, dtypes=ONE)
+
+
 def _classifier_samples() -> Iterator[Sample]:
     def sample(name: str, n: int, c: int, classes: int, dtypes: tuple[str, ...] = REAL, **fields: Any) -> Sample:
         kept = {k: fields.pop(k) for k in ("tags", "again", "exact") if k in fields}
@@ -147,15 +160,23 @@ def _classifier_samples() -> Iterator[Sample]:
     yield sample("empty", 0, 7, 3, ONE, tags=EMPTY)
     yield sample("large", 129, 257, 9, ONE, tags=LARGE)
     yield sample("dynamic", 5, 7, 3, ONE, again=((tensor(1, 7),), (tensor(33, 7),)), tags=DYNAMIC)
-    for transform in TRANSFORMS[:-1]:
+    for transform in TRANSFORMS[1:-1]:
         yield sample(transform.lower().replace("_", "-"), 5, 7, 4, REAL, post_transform=transform)
-    probit_of: dict[str, Any] = {
-        "coefficients": listed("classes/probit", 3, 3, low=0.02, high=0.3),
-        "classlabels_ints": [0, 1, 2],
-        "intercepts": [0.01, 0.02, 0.0],
-        "post_transform": "PROBIT",
-    }
-    yield Sample("probit", (tensor(9, 3, draw=uniform(0.1, 1.0)),), probit_of, outputs=2, dtypes=REAL)
+    # Scores between 0 and 1: a probit is of a probability.
+    yield from pairwise(
+        Sample(
+            "pairs",
+            (tensor(9, 3, draw=uniform(0.1, 1.0)),),
+            {"coefficients": listed("classes/pairs", 3, 3, low=0.02, high=0.3), "classlabels_ints": [1, 8, 4]},
+            outputs=2,
+        ),
+        {
+            "post_transform": (None, *TRANSFORMS[1:]),
+            "multi_class": (None, 1),
+            "intercepts": (None, [0.01, 0.02, 0.03]),
+        },
+    )
+    yield from _of_zeros({"intercepts": [0.0, 0.0, 0.0]})
     # Whole numbers, so that ONNX's evaluator, which has strings and computes in float32, is exact.
     named: dict[str, Any] = {
         "coefficients": [1.0, -2.0, 3.0, 0.0, 1.0, -1.0],
@@ -252,8 +273,23 @@ def _svm_regressor_samples() -> Iterator[Sample]:
     sizes = ((tensor(1, 4),), (tensor(33, 4),))
     yield Sample("dynamic", (tensor(5, 4),), model("dynamic", 4, 6, "RBF"), dtypes=ONE, again=sizes, tags=DYNAMIC)
     yield Sample("empty", (tensor(0, 4),), model("empty", 4, 6, "RBF"), dtypes=ONE, tags=EMPTY)
-    logistic = model("logistic", 4, 6, "LINEAR", post_transform="LOGISTIC")
-    yield Sample("logistic", (tensor(5, 4),), logistic, dtypes=ONE)
+    # A share of the only score is 1; a probit would be of a probability. Whether what is transformed of one class is the
+    # decision or the label is not said.
+    yield from pairwise(
+        Sample("pairs", (tensor(17, 4),)),
+        {
+            "kernel_type": (None, *list(KERNELS)[1:]),
+            "one_class": (None, 1),
+            "post_transform": (None, *TRANSFORMS[1:-1]),
+        },
+        valid=lambda row: not (row["one_class"] and row["post_transform"]),
+        more=lambda row: {
+            k: v for k, v in model("pairs", 4, 6, row["kernel_type"] or "LINEAR").items() if k != "kernel_type"
+        },
+    )
+    likely = model("probit", 4, 6, "RBF", post_transform="PROBIT", rho=[0.0625])
+    likely["coefficients"] = listed("probit/coefficients", 6, low=0.02, high=0.15)
+    yield Sample("probit", (tensor(5, 4),), likely, dtypes=ONE)
     odd = model("bad", 4, 6, "RBF", kernel_type="LAPLACE")
     yield Sample("bad-kernel", (tensor(5, 4),), odd, dtypes=ONE, refuse="no such kernel")
     yield from refusals(1)
@@ -389,6 +425,23 @@ def _svm_classifier_samples() -> Iterator[Sample]:
     for transform in TRANSFORMS[1:-1]:
         name = transform.lower().replace("_", "-")
         yield sample(name, {**linear, "post_transform": transform}, dtypes=ONE)
+    yield from _of_zeros({"rho": [0.0, 0.0, 0.0], "kernel_params": [0.0, 0.0, 0.0]})
+    bare = {k: v for k, v in model("pairs", 4, (3, 2, 4), "RBF").items() if not k.startswith("kernel")}
+    chances = {"prob_a": [-1.5, -0.75, -1.0], "prob_b": [0.125, -0.0625, 0.0]}
+    yield from pairwise(
+        sample("pairs", bare, dtypes=ONE),
+        {
+            "kernel_type": (None, *list(KERNELS)[1:]),
+            "post_transform": (None, *TRANSFORMS[1:]),
+        },
+        variations={"probabilities": (False, True)},
+        more=lambda row: {
+            "kernel_params": KERNELS[row["kernel_type"] or "LINEAR"] or [0.0, 0.0, 0.0],
+            **(chances if row["probabilities"] else {}),
+        },
+        # A probit is of a probability.
+        valid=lambda row: row["probabilities"] or row["post_transform"] != "PROBIT",
+    )
     yield sample(
         "large",
         model("large", 33, (40, 25, 31), "RBF", kernel_params=[0.02, 0.0, 0.0]),

@@ -12,7 +12,7 @@ from conformance.lazy import torch
 from conformance.rules import EXACT, ROUNDED, Composite, Rule
 from conformance.spec import Operator, Sample, Shape, TensorSpec, tensor
 
-from .samples import DYNAMIC, EMPTY, INF, LARGE, NAN, SPECIAL, literal, refusals
+from .samples import DYNAMIC, EMPTY, INF, LARGE, NAN, SPECIAL, literal, pairwise, refusals
 
 __all__ = ["ML", "NUMBERS", "OPERATORS", "by_row", "column", "like_input", "real"]
 
@@ -117,10 +117,17 @@ def _tfidf_samples() -> Iterator[Sample]:
         yield sample(f"{name}-pairs-skip-5", x, 2, 2, 5)
         yield sample(f"{name}-words-and-pairs-skip-1", x, 1, 2, 1)
         yield sample(f"{name}-words", x, 1, 1, 3)
-    yield sample("counts-once", rows, 1, 2, 1, "IDF")
-    yield sample("idf", rows, 1, 2, 1, "IDF", weights=weights)
-    yield sample("tf-idf", rows, 1, 2, 1, "TFIDF", weights=weights)
-    yield sample("tf-leaves-weights", rows, 1, 2, 1, "TF", weights=weights)
+    yield from pairwise(
+        Sample("pairs", (rows,), pool, dtypes=("int64",)),
+        {
+            "mode": ("TF", "IDF", "TFIDF"),
+            "weights": (None, weights),
+            "min_gram_length": (1, 2),
+            "max_gram_length": (1, 2),
+            "max_skip_count": (0, 1, 3),
+        },
+        valid=lambda row: row["min_gram_length"] <= row["max_gram_length"],
+    )
     # The coordinates in another order than the pool: a weight belongs to its n-gram, not to its column.
     order: dict[str, Any] = {"ngram_indexes": [6, 0, 5, 1, 4, 2, 3]}
     yield sample("columns-reordered", rows, 1, 2, 1, **order)
@@ -353,6 +360,7 @@ def _one_hot_samples() -> Iterator[Sample]:
     sizes = ((tensor(1, draw=known),), (tensor(33, draw=known),))
     yield Sample("dynamic", (tensor(7, draw=known),), cats, dtypes=("int64",), again=sizes, tags=DYNAMIC)
     text = {"cats_strings": list(WORDS[:4])}
+    yield Sample("strings-all-known", (literal(*WORDS[:4]),), {**text, "zeros": 0}, dtypes=STRINGS)
     for name, shape in (("strings", (6,)), ("strings-matrix", (2, 3))):
         items = literal("x", "TTL x", "", "TTL", "ttl", "Γ delta", shape=shape)
         yield Sample(name, (items,), text, dtypes=STRINGS)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.draws import choice
-from conformance.dtypes import BOOL, FLOATS, INTEGERS, lookup
+from conformance.dtypes import BOOL, FLOATS, INTEGERS, from_onnx, lookup
 from conformance.lazy import torch
 from conformance.rules import EXACT, Composite
 from conformance.spec import Operator, Sample, const, tensor
 
 from .movement import COPIED, NARROW, PAIR, as_list, moves
-from .samples import DYNAMIC, EMPTY, INF, LARGE, NAN, SCALAR, SPECIAL, literal, refusals, tagged
+from .samples import DYNAMIC, EMPTY, INF, LARGE, NAN, SCALAR, SPECIAL, UNUSUAL, literal, refusals, tagged
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,10 +27,13 @@ _PLAIN = (*FLOATS, *INTEGERS, *BOOL)
 
 
 def value_of(items: Any, dtype: str) -> Any:
-    """An ``onnx.TensorProto`` of these numbers, for an attribute."""
+    """An ``onnx.TensorProto`` of these values, for an attribute."""
     import onnx
 
-    return onnx.numpy_helper.from_array(np.asarray(items, dtype=np.float64).astype(lookup(dtype).numpy), "value")
+    array = np.asarray(items)
+    if array.dtype.kind not in "USc":
+        array = array.astype(np.float64)  # int4 and its kin are not made of int64
+    return onnx.numpy_helper.from_array(array.astype(lookup(dtype).numpy), "value")
 
 
 def constant(
@@ -39,12 +42,34 @@ def constant(
     value_floats: list[float] | None = None,
     value_int: int | None = None,
     value_ints: list[int] | None = None,
+    sparse_value: Any = None,
 ) -> Tensor:
     if value is not None:
         return value
+    if sparse_value is not None:
+        return _dense(sparse_value)
     if value_float is not None or value_floats is not None:
         return torch.tensor(value_floats if value_float is None else value_float, dtype=torch.float32)
     return torch.tensor(value_ints if value_int is None else value_int, dtype=torch.int64)
+
+
+def _dense(sparse: Any) -> Tensor:
+    """An ``onnx.SparseTensorProto`` with its zeros; indices are flat, or a row of coordinates for each value."""
+    import onnx
+
+    dense = np.zeros(list(sparse.dims), lookup(from_onnx(sparse.values.data_type).name).numpy)
+    at = onnx.numpy_helper.to_array(sparse.indices)
+    where = np.unravel_index(at, dense.shape) if at.ndim == 1 else tuple(at.T)
+    dense[where] = onnx.numpy_helper.to_array(sparse.values)
+    return torch.from_numpy(dense)
+
+
+def sparse_of(items: Sequence[float], indices: Sequence[Any], shape: Sequence[int]) -> Any:
+    """An ``onnx.SparseTensorProto`` of these float32 numbers at ascending indices, for an attribute."""
+    import onnx
+
+    places = onnx.numpy_helper.from_array(np.array(indices, np.int64), "indices")
+    return onnx.helper.make_sparse_tensor(value_of(items, "float32"), places, list(shape))
 
 
 def constant_of_shape(input: Tensor, value: Tensor | None = None) -> Tensor:
@@ -96,7 +121,14 @@ def constants() -> Iterator[Sample]:
         return tagged(name, attributes=attributes, dtypes=(dtype,), **fields)
 
     for dtype in (*_PLAIN, *NARROW):
-        yield given(f"tensor-{dtype}", {"value": value_of([[1, 0, 3], [0, 2, 1]], dtype)}, dtype)
+        # float8e8m0 has neither 0 nor 3.
+        items = [[1, 0, 3], [0, 2, 1]] if dtype != "float8e8m0" else [[1, 0.5, 4], [0.5, 2, 1]]
+        yield given(f"tensor-{dtype}", {"value": value_of(items, dtype)}, dtype)
+    for dtype in ("complex64", "complex128"):
+        yield given(f"tensor-{dtype}", {"value": value_of([[1, 0.5j], [0, -2 + 1j]], dtype)}, dtype)
+    yield given("tensor-string", {"value": value_of([["a", ""], ["Γ δ", "d"]], "string")}, "string")
+    yield given("string", {"value_string": "a word"}, "string")
+    yield given("strings", {"value_strings": ["a", "", "Γ δ"]}, "string")
     yield given("scalar", {"value": value_of(2.5, "float32")}, "float32", tags=SCALAR)
     yield given("empty", {"value": value_of(np.zeros((0, 3)), "float32")}, "float32", tags=EMPTY)
     yield given("special", {"value": value_of([NAN, INF, -INF, 0.0, -0.0], "float32")}, "float32", tags=SPECIAL)
@@ -105,6 +137,9 @@ def constants() -> Iterator[Sample]:
     yield given("floats", {"value_floats": [0.1, -2.5, 1e30]}, "float32")
     yield given("int", {"value_int": -7}, "int64")
     yield given("ints", {"value_ints": [2**62, -(2**63), 0]}, "int64")
+    flat, pairs = [1, 3, 11], [[0, 1], [0, 3], [2, 3]]
+    for name, indices in (("flat", flat), ("coordinates", pairs)):
+        yield given(f"sparse-{name}", {"sparse_value": sparse_of([1.5, -2.0, 0.1], indices, (3, 4))}, "float32")
     yield given("tensor-opset-11", {"value": value_of([1, 2], "float32")}, "float32", opset=11)
     yield given("ints-opset-12", {"value_ints": [3, 4]}, "int64", opset=12)
     yield given("no-value", {}, "float32", refuse="exactly one value is needed")
@@ -152,6 +187,7 @@ def eyes() -> Iterator[Sample]:
         attributes = {"dtype": lookup(dtype).onnx, "k": 1}
         opset = 22 if dtype == "bfloat16" else None
         yield tagged(f"dtype-{dtype}", tensor(*x), attributes=attributes, dtypes=ONE, opset=opset)
+    yield tagged("dtype-main-diagonal", tensor(*x), attributes={"dtype": 6}, dtypes=ONE)
     yield tagged("dynamic", tensor(2, 3), dtypes=PAIR, again=((tensor(4, 4),), (tensor(1, 7),)), tags=DYNAMIC)
     yield tagged("opset-11", tensor(*x), attributes={"k": -1}, dtypes=PAIR, opset=11)
     yield tagged("rank-3", tensor(2, 3, 4), dtypes=ONE, refuse="rank 3")
@@ -179,6 +215,7 @@ def ranges() -> Iterator[Sample]:
     # A sum of twos in bfloat16 itself stops at 256, where its numbers are two apart and odd ones are rounded.
     stash, halves = {"stash_type": 1}, ("float16", "bfloat16")
     yield steps("stash-type", 1, 300, 2, attributes=stash, dtypes=halves, opset=27)
+    yield steps("stash-float16", 2, 15, 3, dtypes=("float16",), attributes={"stash_type": 10}, opset=27)
     sets = [(0, 4, 1), (3, 30, 5), (7, 0, -2)]
     first, *rest = (tuple(literal(i, shape=()) for i in items) for items in sets)
     yield tagged("dynamic", *first, again=tuple(rest), dtypes=PAIR, exact=True, tags=DYNAMIC)
@@ -206,6 +243,7 @@ def shapes() -> Iterator[Sample]:
         )
     )
     yield tagged("narrow-types", tensor(3, 5), dtypes=NARROW)
+    yield tagged("unusual-types", tensor(3, 5), dtypes=UNUSUAL)
     again = ((tensor(1, 5, 4),), (tensor(7, 0, 9),))
     yield tagged("dynamic", tensor(2, 3, 4), dtypes=PAIR, again=again, tags=DYNAMIC)
     yield tagged("opset-11", tensor(2, 3), dtypes=PAIR, opset=11)
@@ -217,6 +255,7 @@ def sizes() -> Iterator[Sample]:
     cases = (("cube", (2, 3, 4)), ("scalar", ()), ("rank-6", (2, 1, 3, 2, 1, 5)), ("empty", (2, 0, 3)))
     yield from moves((name, x, (), {}) for name, x in cases)
     yield tagged("narrow-types", tensor(3, 5), dtypes=NARROW)
+    yield tagged("unusual-types", tensor(3, 5), dtypes=UNUSUAL)
     again = ((tensor(1, 5, 4),), (tensor(7, 0, 9),))
     yield tagged("dynamic", tensor(2, 3, 4), dtypes=PAIR, again=again, tags=DYNAMIC)
     yield tagged("opset-11", tensor(2, 3), dtypes=PAIR, opset=11)
@@ -247,6 +286,9 @@ def trilus() -> Iterator[Sample]:
     unusual = tensor(5, 7, draw=choice(NAN, INF, -INF, -0.0, 1.0))
     yield tagged("special", unusual, dtypes=FLOATS, tags=SPECIAL)
     yield tagged("special-lower", unusual, attributes=lower, dtypes=FLOATS, tags=SPECIAL)
+    yield tagged("complex", tensor(3, 4), attributes=lower, dtypes=("complex64", "complex128"))
+    # What a string of zero is, the standard does not say: nothing is cut off.
+    yield tagged("string", tensor(3, 4), *diagonal(-2), dtypes=("string",))
     yield tagged("large", tensor(513, 511), attributes=lower, dtypes=ONE, tags=LARGE)
     yield tagged("dynamic", tensor(2, 3), dtypes=PAIR, again=((tensor(4, 4),), (tensor(1, 7),)), tags=DYNAMIC)
     yield tagged("vector", tensor(5), dtypes=ONE, refuse="rank 1")
@@ -257,7 +299,7 @@ OPERATORS = (
     Operator("ConstantOfShape", constant_of_shape, COPIED, constants_of_shape, variable="T2"),
     Operator("EyeLike", eye_like, EXACT, eyes),
     Operator("Range", range_, Composite(drift=added_up), ranges),
-    Operator("Shape", shape, EXACT, shapes),
-    Operator("Size", lambda data: torch.tensor(data.numel(), dtype=torch.int64), EXACT, sizes),
-    Operator("Trilu", trilu, EXACT, trilus),
+    Operator("Shape", shape, EXACT, shapes, strings=True),
+    Operator("Size", lambda data: torch.tensor(data.numel(), dtype=torch.int64), EXACT, sizes, strings=True),
+    Operator("Trilu", trilu, EXACT, trilus, strings=True),
 )

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from conformance.draws import AUTO, Draw, choice, uniform
+from conformance.dtypes import BOOL, INTEGERS
 from conformance.lazy import torch
 from conformance.rules import Composite
 from conformance.spec import Operator, Sample, TensorSpec, const, tensor
 
-from .samples import DYNAMIC, EMPTY, FEW, LARGE, SPECIAL, refusals
+from .samples import DYNAMIC, EMPTY, FEW, LARGE, SPECIAL, UNUSUAL, refusals
 
 __all__ = ["OPERATORS"]
 
@@ -142,6 +143,11 @@ def _grid_samples() -> Iterator[Sample]:
     for padding in ("zeros", "border"):
         attributes = {"mode": "linear", "padding_mode": padding}
         yield Sample(f"float32-grid-{padding}", whole, attributes, dtypes=ONE, since=20)
+    # Between integers and between strings, and beside them, there is nothing that the standard names.
+    others = (*INTEGERS, *BOOL, *UNUSUAL)
+    places = tensor(2, 4, 6, 2, draw=uniform(-1.2, 1.2), dtype="float32")
+    moved = {"mode": "nearest", "padding_mode": "border"}
+    yield Sample("other-types", (tensor(2, 3, 5, 7), places), moved, dtypes=others)
     corners = tensor(1, 3, 3, 2, draw=choice(-1.0, 0.0, 1.0))
     yield Sample("corners-aligned", (tensor(1, 2, 5, 7), corners), {"align_corners": 1}, dtypes=FEW)
     yield Sample("corners", (tensor(1, 2, 5, 7), corners), dtypes=FEW)
@@ -213,6 +219,6 @@ def _affine_samples() -> Iterator[Sample]:
 
 
 OPERATORS = (
-    Operator("GridSample", grid_sample, Composite(), _grid_samples),
+    Operator("GridSample", grid_sample, Composite(), _grid_samples, strings=True),
     Operator("AffineGrid", affine_grid, Composite(), _affine_samples),
 )

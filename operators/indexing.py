@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from conformance.draws import choice, integers
-from conformance.dtypes import FLOATS, INTEGERS
+from conformance.dtypes import BOOL, FLOATS, INTEGERS
 from conformance.lazy import torch
 from conformance.rules import Accumulation
 from conformance.spec import Operator, Sample, TensorSpec, const, tensor
 
-from .movement import COPIED, PAIR, moves, positive, special_moves
-from .samples import DYNAMIC, EMPTY, LARGE, literal, refusals, tagged
+from .movement import COPIED, NARROW, PAIR, moves, positive, special_moves
+from .samples import DYNAMIC, EMPTY, LARGE, UNUSUAL, literal, pairwise, refusals, tagged
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -290,6 +291,14 @@ def scatters_of_elements() -> Iterator[Sample]:
         (4, 9), index(*range(9), shape=(1, 9)), tensor(1, 9), attributes={"axis": 1}, exact=True
     )
     yield from _reductions(x, index(1, 3, 1, 1, -1, 4, 0, 0, 0, 2, -3, 2, shape=(4, 3)), (4, 3), axis=1)
+    # One update for each place: nothing depends on their order.
+    apart = (tensor(*x), index(1, 3, -4, 0, 0, 2, shape=(2, 3)), tensor(2, 3))
+    for sample in pairwise(
+        Sample("pairs", apart, exact=True),
+        {"reduction": (None, "mul", "max", "min"), "axis": (None, -1)},
+        valid=lambda row: row["reduction"] is not None or row["axis"] is not None,
+    ):
+        yield replace(sample, since=18 if sample.attributes.get("reduction") in ("max", "min") else 0)
     once = (tensor(4, 5), columns, tensor(4, 2))
     yield tagged("add-once", *once, attributes={"axis": 1, "reduction": "add"}, dtypes=FLOATS)
     many = (tensor(129, 257), random_index(513, 257, n=129), tensor(513, 257))
@@ -325,7 +334,7 @@ def first_scatters() -> Iterator[Sample]:
     )
     for name, data, indices, attributes in uses:
         inputs = (tensor(*data), indices, tensor(*indices.shape))
-        dtypes = _NUMBERS if name == "axis-1" else PAIR
+        dtypes = (*_NUMBERS, *BOOL, *UNUSUAL) if name == "axis-1" else PAIR
         yield tagged(name, *inputs, attributes=attributes, dtypes=dtypes, opset=10, exact=True)
     nothing = (tensor(*x), index(shape=(0, 5)), tensor(0, 5))
     yield tagged("empty", *nothing, dtypes=PAIR, tags=EMPTY, opset=10, exact=True)
@@ -383,12 +392,17 @@ def tensor_scatters() -> Iterator[Sample]:
         ("circular", (cache, update, index(5, 4, 11)), circular),
         ("heads", heads, {}),
         ("axis-1", (tensor(2, 5, 3, 4), tensor(2, 2, 3, 4), index(3, 0)), {"axis": 1}),
+        ("axis-1-circular", (tensor(2, 5, 3, 4), tensor(2, 2, 3, 4), index(4, 0)), {"axis": 1, **circular}),
         ("last-axis", (tensor(2, 3, 5), tensor(2, 3, 2), index(1, 3)), {"axis": -1}),
         ("whole-cache", (cache, tensor(3, 6, 4), index(0, 0, 0)), {}),
     )
     for position, (name, inputs, attributes) in enumerate(uses):
         dtypes = PAIR if position else None
         yield tagged(name, *inputs, attributes=attributes, dtypes=dtypes, opset=24)
+    # Exact: a definition in float64, as torch scatters no 8-bit floats.
+    narrow = (cache, update, index(0, 4, 2))
+    yield tagged("narrow-types", *narrow, dtypes=NARROW, opset=24, exact=True)
+    yield tagged("unusual-types", *narrow, dtypes=UNUSUAL, opset=24)
 
 
 def one_hots() -> Iterator[Sample]:
@@ -413,6 +427,12 @@ def one_hots() -> Iterator[Sample]:
     yield hot("float-indices", literal(1.0, 0.0, 2.0, dtype="float32"), five)
     yield hot("uint8-indices", index(1, 0, 4, dtype="uint8"), five)
     yield hot("float-depth", rows, TensorSpec((), literal(5.0).draw, "float32", constant=True))
+    for dtype in ("int8", "int16", "uint8", "uint16", "uint32", "uint64", "float16", "float64"):
+        depth = TensorSpec((), literal(5).draw, dtype, constant=True)
+        yield hot(f"places-{dtype}", index(1, 0, 4, 7, dtype=dtype), depth, dtypes=ONE)
+    words = literal("off", "on"), literal(0.5j, 1 - 2j)
+    yield tagged("strings", rows, five, words[0], dtypes=("string",))
+    yield tagged("complex", rows, five, words[1], dtypes=("complex64", "complex128"))
     yield hot("rank-6", random_index(2, 1, 2, 1, 3, n=5), five, 2)
     yield hot("empty", index(shape=(0,)), five, tags=EMPTY)
     yield hot(
@@ -427,12 +447,12 @@ def one_hots() -> Iterator[Sample]:
 _SUMS = Accumulation(operands=(0, 2))
 
 OPERATORS = (
-    Operator("Gather", gather, COPIED, gathers),
-    Operator("GatherElements", gather_elements, COPIED, gathers_of_elements),
-    Operator("GatherND", gather_nd, COPIED, gathers_nd),
-    Operator("ScatterElements", scatter_elements, _SUMS, scatters_of_elements),
-    Operator("Scatter", scatter_elements, COPIED, first_scatters),
-    Operator("ScatterND", scatter_nd, _SUMS, scatters_nd),
-    Operator("TensorScatter", tensor_scatter, COPIED, tensor_scatters),
-    Operator("OneHot", one_hot, COPIED, one_hots, variable="T3"),
+    Operator("Gather", gather, COPIED, gathers, strings=True),
+    Operator("GatherElements", gather_elements, COPIED, gathers_of_elements, strings=True),
+    Operator("GatherND", gather_nd, COPIED, gathers_nd, strings=True),
+    Operator("ScatterElements", scatter_elements, _SUMS, scatters_of_elements, strings=True),
+    Operator("Scatter", scatter_elements, COPIED, first_scatters, strings=True),
+    Operator("ScatterND", scatter_nd, _SUMS, scatters_nd, strings=True),
+    Operator("TensorScatter", tensor_scatter, COPIED, tensor_scatters, strings=True),
+    Operator("OneHot", one_hot, COPIED, one_hots, variable="T3", strings=True),
 )

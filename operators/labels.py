@@ -149,12 +149,13 @@ def _encode_samples() -> Iterator[Sample]:
     )
     twice = {"keys_int64s": [3, 0, 3], "values_int64s": [1, 2, 3]}
     yield sample("key-twice", "int64", x, **twice, since=4)
-    for name, key, value in (
-        ("int64", np.int64, np.float64),
-        ("float32", np.float32, np.float32),
-        ("float64", np.float64, np.int64),
-        ("int32", np.int32, np.int32),
-        ("int16", np.int16, np.float32),
+    for suffix, name, key, value in (
+        ("int64", "int64", np.int64, np.float64),
+        ("float32", "float32", np.float32, np.float32),
+        ("float64", "float64", np.float64, np.int64),
+        ("int32", "int32", np.int32, np.int32),
+        ("int16", "int16", np.int16, np.float32),
+        ("to-int16", "int32", np.int32, np.int16),
     ):
         tables = {
             "keys_tensor": column([3, -7, 0], key),
@@ -162,7 +163,7 @@ def _encode_samples() -> Iterator[Sample]:
             "default_tensor": one(-42, value),
         }
         given = tensor(4, 5, draw=choice(3, -7, 0, 1))
-        yield sample(f"tensors-{name}", name, given, **tables)
+        yield sample(f"tensors-{suffix}", name, given, **tables)
     strange = {"keys_tensor": column([0.1, NAN, -0.5], np.float64), "values_tensor": column([7, 8, 9], np.int64)}
     near = literal(0.1, 0.10000000149011612, NAN, -0.5, 0.5)
     nothing = one(0, np.int64)
@@ -238,14 +239,22 @@ def _map(keys: Sequence[Any], items: Sequence[Any]) -> tuple[TensorSpec, TensorS
 def _cast_map_samples() -> Iterator[Sample]:
     # ONNX does not say which shape the tensor has; ONNX Runtime, where the operator comes from, makes it one row.
     def sample(
-        name: str, keys: Sequence[int], items: Sequence[Any], target: str, found: Sequence[Any], **fields: Any
+        name: str,
+        keys: Sequence[int],
+        items: Sequence[Any],
+        target: str,
+        found: Sequence[Any],
+        *,
+        written: bool = True,
+        **fields: Any,
     ) -> Sample:
         words = isinstance(items[0], str)
         kind = {"TO_FLOAT": "float32", "TO_STRING": "string", "TO_INT64": "int64"}[target]
-        given = {"cast_to": f'"{target}"', **{k: f'"{v}"' if isinstance(v, str) else v for k, v in fields.items()}}
-        attributes = ", ".join(f"{k} = {v}" for k, v in given.items())
+        named = {"cast_to": target, **fields} if written else fields
+        given = {k: f'"{v}"' if isinstance(v, str) else v for k, v in named.items()}
+        attributes = f"<{', '.join(f'{k} = {v}' for k, v in given.items())}>" if given else ""
         text = f"(map(int64, {'string' if words else 'float'}) x) => ({_NAMES.get(kind, kind)}[m, n] y)"
-        model = Graph(f"{text} {{ y = ml.CastMap <{attributes}> (x) }}")
+        model = Graph(f"{text} {{ y = ml.CastMap {attributes} (x) }}")
         expected = Constants(((kind, (1, len(found)), tuple(found)),))
         return tagged(name, *_map(keys, items), dtypes=STRINGS if words else ONE, model=model, reference=expected)
 
@@ -259,6 +268,8 @@ def _cast_map_samples() -> Iterator[Sample]:
     )
     yield sample("sparse-to-int64", (1, 0), (5.0, 6.0), "TO_INT64", (6, 5, 0), map_form="SPARSE", max_map=3)
     yield sample("dense-max-map", (7, 0, 2), items[:3], "TO_FLOAT", (-1.25, 3.0, 0.5), max_map=9)
+    yield sample("defaults-written-out", keys, items, "TO_FLOAT", order, map_form="DENSE", max_map=1)
+    yield sample("no-attributes", keys, items, "TO_FLOAT", order, written=False)
     yield sample("one", (5,), (2.5,), "TO_FLOAT", (2.5,))
     yield sample("strings", keys, ("a", "", "Γ", "x y"), "TO_STRING", ("Γ", "", "x y", "a"))
     yield sample("strings-to-floats", keys, ("0.5", "-1.25", "3", "1e6"), "TO_FLOAT", order)

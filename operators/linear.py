@@ -11,7 +11,7 @@ from conformance.rules import Accumulation, Composite
 from conformance.spec import Operator, Sample, tensor
 
 from .geometry import wide
-from .samples import DYNAMIC, EMPTY, FEW, INF, LARGE, NAN, SPECIAL, refusals
+from .samples import DYNAMIC, EMPTY, FEW, INF, LARGE, NAN, SPECIAL, pairwise, refusals
 
 __all__ = ["OPERATORS"]
 
@@ -132,8 +132,15 @@ def _gemm_samples() -> Iterator[Sample]:
     yield Sample(
         "trans-both", (tensor(8, 5), tensor(6, 8, constant=True), bias), {"transA": 1, "transB": 1}, dtypes=FEW
     )
-    yield Sample("alpha", (a, b, bias), {"alpha": 0.5}, dtypes=FEW)
-    yield Sample("beta", (a, b, bias), {"beta": -1.5}, dtypes=FEW)
+    yield from pairwise(
+        Sample("pairs", ()),
+        {"alpha": (None, 0.5), "beta": (None, -1.5), "transA": (None, 1), "transB": (None, 1)},
+        inputs=lambda row: (
+            tensor(8, 5) if row["transA"] else a,
+            tensor(6, 8, constant=True) if row["transB"] else b,
+            bias,
+        ),
+    )
     yield Sample(
         "alpha-beta", (a, b, bias), {"alpha": -2.25, "beta": 0.35}, dtypes=("float32", "float16", "float64")
     )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["OPERATORS"]
 
 LIMITS = INTEGERS
+FLOAT8 = ("float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz")
 
 
 def shift(x: Tensor, y: Tensor, direction: str = "") -> Tensor:
@@ -59,6 +60,9 @@ def equal() -> Iterator[Sample]:
     yield from comparison(wrong=None)
     big = s.literal(2**53, 2**53 + 1, 2**62), s.literal(2**53 + 1, 2**53 + 1, 2**62 + 1)
     yield s.tagged("beyond-doubles", *big, dtypes=("int64",), tags=s.SPECIAL)
+    yield Sample("strings", (tensor(3, 1, 5), tensor(4, 1)), dtypes=("string",))
+    alike = s.literal("a", "A", "a ", "", "é"), s.literal("a", "a", "a", "", "e\u0301")  # the last look the same
+    yield s.tagged("strings-alike", *alike, dtypes=("string",), tags=s.SPECIAL)
     mixed = (tensor(3), tensor(3, dtype="int64"))
     yield Sample("mixed-types", mixed, dtypes=("float32",), refuse="both operands must have one type")
 
@@ -92,6 +96,12 @@ def infinities() -> Iterator[Sample]:
     ):
         yield s.tagged(name, mixed, attributes=attributes, dtypes=FLOATS, tags=s.SPECIAL)
     yield s.tagged("opset-10", mixed, dtypes=("float32", "float64"), opset=11, tags=s.SPECIAL)
+    yield s.tagged("float8", s.literal(*s.SPECIAL_VALUES), dtypes=FLOAT8, tags=s.SPECIAL)
+
+
+def not_numbers() -> Iterator[Sample]:
+    yield from s.unary(wrong="int32")
+    yield s.tagged("float8", s.literal(*s.SPECIAL_VALUES), dtypes=FLOAT8, tags=s.SPECIAL)
 
 
 def selections() -> Iterator[Sample]:
@@ -99,7 +109,8 @@ def selections() -> Iterator[Sample]:
         return tensor(*a, dtype="bool", draw=coin()), tensor(*b), tensor(*c)
 
     yield Sample("same-shape", three((3, 4, 5), (3, 4, 5), (3, 4, 5)))
-    yield Sample("broadcast-all", three((3, 1, 5), (4, 1), (1, 4, 5)), dtypes=(*s.FEW, "int64", "bool"))
+    unusual = (*s.FEW, "int64", "bool", *s.UNUSUAL)
+    yield Sample("broadcast-all", three((3, 1, 5), (4, 1), (1, 4, 5)), dtypes=unusual)
     yield Sample("broadcast-condition", three((5,), (3, 4, 5), (3, 4, 5)), dtypes=s.FEW)
     yield Sample("scalar-condition", three((), (3, 5), (3, 5)), dtypes=s.FEW, tags=s.SCALAR)
     yield Sample("scalar-branch", three((3, 5), (3, 5), ()), dtypes=s.FEW, tags=s.SCALAR)
@@ -129,7 +140,7 @@ def selections() -> Iterator[Sample]:
 
 
 OPERATORS = (
-    Operator("Equal", lambda a, b: a == b, EXACT, equal),
+    Operator("Equal", lambda a, b: a == b, EXACT, equal, strings=True),
     Operator("Greater", lambda a, b: a > b, EXACT, ordered),
     Operator("GreaterOrEqual", lambda a, b: a >= b, EXACT, ordered),
     Operator("Less", lambda a, b: a < b, EXACT, ordered),
@@ -148,7 +159,14 @@ OPERATORS = (
         partial(s.unary, special=None, few=("int32", "uint8"), limits=LIMITS, wrong="float32"),
     ),
     Operator("BitShift", shift, EXACT, shifts),
-    Operator("IsNaN", lambda x: torch.isnan(_wide(x)), EXACT, partial(s.unary, wrong="int32")),
+    Operator("IsNaN", lambda x: torch.isnan(_wide(x)), EXACT, not_numbers),
     Operator("IsInf", is_infinite, EXACT, infinities),
-    Operator("Where", lambda c, x, y: torch.where(c, x, y), Exact(signed_zero=True), selections, variable="T"),
+    Operator(
+        "Where",
+        lambda c, x, y: torch.where(c, x, y),
+        Exact(signed_zero=True),
+        selections,
+        variable="T",
+        strings=True,
+    ),
 )

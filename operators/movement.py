@@ -20,6 +20,7 @@ from .samples import (
     SPECIAL,
     SPECIAL_VALUES,
     SUBNORMALS,
+    UNUSUAL,
     extremes,
     literal,
     refusals,
@@ -33,7 +34,10 @@ __all__ = ["COPIED", "NARROW", "OPERATORS", "PAIR", "as_list", "moves", "positiv
 
 COPIED = Exact(signed_zero=True)  # a copy keeps the sign of zero; the payload of a NaN is nobody's business
 PAIR = ("float32", "int64")
-NARROW = ("float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz", "int4", "uint4")
+NARROW = (
+    *("float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz", "int4", "uint4"),
+    *("float4e2m1", "float8e8m0", "int2", "uint2"),
+)
 ONE = ("float32",)
 
 
@@ -65,6 +69,7 @@ def special_moves(
         limits = tensor(*shape, draw=choice(*extremes(dtype)))
         yield tagged(f"extremes-{dtype}", limits, *rest, dtypes=(dtype,), tags=SPECIAL, **given)
     yield tagged("narrow-types", tensor(*shape), *rest, dtypes=NARROW, **given)
+    yield tagged("unusual-types", tensor(*shape), *rest, dtypes=UNUSUAL, **given)
 
 
 def moves(
@@ -415,8 +420,8 @@ def spaces() -> Iterator[Sample]:
     again = ((tensor(1, 3, 6, 2),), (tensor(4, 3, 2, 8),))
     yield tagged("dynamic", tensor(2, 3, 4, 4), attributes=two, dtypes=PAIR, again=again, tags=DYNAMIC)
     yield tagged("opset-11", tensor(*x), attributes=two, dtypes=PAIR, opset=11)
-    crd = {"blocksize": 3, "mode": "CRD"}
-    yield tagged("opset-28-crd", tensor(2, 4, 6, 9), attributes=crd, dtypes=(*PAIR, "float16"), opset=28)
+    column = {"blocksize": 2, "mode": "CRD"}
+    yield tagged("column-row-depth", tensor(*x), attributes=column, dtypes=PAIR, opset=28)
     yield tagged("odd-height", tensor(1, 3, 5, 4), attributes=two, dtypes=ONE, refuse="5 is no multiple of 2")
 
 
@@ -440,15 +445,15 @@ def reversals() -> Iterator[Sample]:
 
 
 OPERATORS = (
-    Operator("Identity", lambda input: input, COPIED, identities),
-    Operator("Reshape", reshape, COPIED, reshapes),
-    Operator("Flatten", flatten, COPIED, flattens),
-    Operator("Squeeze", squeeze, COPIED, squeezes),
-    Operator("Unsqueeze", unsqueeze, COPIED, unsqueezes),
-    Operator("Transpose", transpose, COPIED, transposes),
-    Operator("Expand", expand, COPIED, expands),
-    Operator("Tile", tile, COPIED, tiles),
-    Operator("DepthToSpace", depth_to_space, COPIED, depths),
-    Operator("SpaceToDepth", space_to_depth, COPIED, spaces),
-    Operator("ReverseSequence", reverse_sequence, COPIED, reversals),
+    Operator("Identity", lambda input: input, COPIED, identities, strings=True),
+    Operator("Reshape", reshape, COPIED, reshapes, strings=True),
+    Operator("Flatten", flatten, COPIED, flattens, strings=True),
+    Operator("Squeeze", squeeze, COPIED, squeezes, strings=True),
+    Operator("Unsqueeze", unsqueeze, COPIED, unsqueezes, strings=True),
+    Operator("Transpose", transpose, COPIED, transposes, strings=True),
+    Operator("Expand", expand, COPIED, expands, strings=True),
+    Operator("Tile", tile, COPIED, tiles, strings=True),
+    Operator("DepthToSpace", depth_to_space, COPIED, depths, strings=True),
+    Operator("SpaceToDepth", space_to_depth, COPIED, spaces, strings=True),
+    Operator("ReverseSequence", reverse_sequence, COPIED, reversals, strings=True),
 )

@@ -16,7 +16,7 @@ from conformance.rules import Composite
 from conformance.spec import Operator, Sample, TensorSpec, tensor
 
 from .geometry import wide
-from .samples import DYNAMIC, EMPTY, FEW, LARGE, SPECIAL, refusals
+from .samples import DYNAMIC, EMPTY, FEW, LARGE, SPECIAL, pairwise, refusals
 
 __all__ = ["OPERATORS"]
 
@@ -201,7 +201,8 @@ def _groups() -> Iterator[Sample]:
     yield Sample("one-group", _per_channel(*image), {"num_groups": 1}, dtypes=FEW)
     yield Sample("group-per-channel", _per_channel(*image), {"num_groups": 6}, dtypes=FEW)
     yield Sample("epsilon", _per_channel(*image), {**two, "epsilon": 0.125}, dtypes=FEW)
-    yield Sample("stash-float16", _per_channel(*image), {**two, "stash_type": 10}, dtypes=("float16",))
+    narrow = {**two, "stash_type": 10, "epsilon": 0.125}
+    yield Sample("stash-float16", _per_channel(*image), narrow, dtypes=("float16",))
     yield Sample("stash-float64", _per_channel(*image), {**two, "stash_type": 11}, dtypes=("float64",))
     yield Sample("one-axis", _per_channel(2, 6, 13), two, dtypes=FEW)
     yield Sample("three-axes", _per_channel(1, 4, 3, 4, 5), two, dtypes=FEW)
@@ -286,7 +287,12 @@ def _layer_samples(bias: bool, opset: int | None = None) -> Iterator[Sample]:
     yield sample("rank-4", inputs(2, 3, 4, 9, inner=(4, 9)), axis=2)
     yield sample("vector", inputs(19), axis=0)
     yield sample("epsilon", inputs(*x), epsilon=0.125)
-    yield sample("stash-bfloat16", inputs(*x), dtypes=("bfloat16",), stash_type=16)
+    yield sample("epsilon-axis-1", inputs(*x, inner=(5, 16)), dtypes=ONE, axis=1, epsilon=0.125)
+    yield from pairwise(
+        sample("pairs", (), ("bfloat16",), outputs=3 if bias else 1),
+        {"axis": (None, 1), "epsilon": (None, 0.125), "stash_type": (None, 16)},
+        inputs=lambda row: inputs(*x, inner=(5, 16) if row["axis"] else ()),
+    )
     yield sample("scale-broadcast", inputs(*x, inner=(1,)))
     yield sample("scale-broadcast-rows", inputs(*x, inner=(5, 1)), axis=1)
     yield sample("one-element", inputs(3, 1))
@@ -305,6 +311,7 @@ def _layer_samples(bias: bool, opset: int | None = None) -> Iterator[Sample]:
     if bias:
         yield sample("no-bias", inputs(*x)[:2])
         yield sample("all-outputs", inputs(*x), outputs=3)
+        yield sample("all-outputs-stash-bfloat16", inputs(*x), dtypes=("bfloat16",), stash_type=16, outputs=3)
         yield sample("mean-output", inputs(*x), outputs=2)
         yield sample("all-outputs-axis-1", inputs(*x, inner=(5, 16)), outputs=3, axis=1)
         skipped = (True, False, True)
@@ -386,8 +393,9 @@ def _lrn_samples() -> Iterator[Sample]:
     yield Sample("even-size", x, {"size": 4, "alpha": 0.3}, dtypes=FEW)
     yield Sample("size-2", x, {"size": 2, "alpha": 0.3}, dtypes=FEW)
     yield Sample("wider-than-channels", x, {"size": 11, "alpha": 0.3}, dtypes=FEW)
-    yield Sample("beta", x, {**strong, "beta": 0.5}, dtypes=FEW)
-    yield Sample("bias", x, {**strong, "bias": 2.5}, dtypes=FEW)
+    yield from pairwise(
+        Sample("pairs", x, {"size": 5}), {"alpha": (None, 0.3), "beta": (None, 0.5), "bias": (None, 2.5)}
+    )
     yield Sample("one-axis", (tensor(2, 7, 9),), strong, dtypes=FEW)
     yield Sample("three-axes", (tensor(1, 5, 2, 3, 4),), strong, dtypes=FEW)
     yield Sample("one-channel", (tensor(2, 1, 4, 5),), strong, dtypes=FEW)

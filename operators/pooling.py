@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from conformance.draws import choice, distinct, full, integers, uniform, values
 from conformance.lazy import torch
 from conformance.rules import EXACT, Accumulation, Composite
-from conformance.spec import Operator, Sample, tensor
+from conformance.spec import Operator, Sample, TensorSpec, tensor
 
+from .convolution import one_padding
 from .geometry import frame, pad, wide, windows
-from .samples import DYNAMIC, EMPTY, FEW, INF, LARGE, NAN, SPECIAL, extremes, refusals
+from .samples import DYNAMIC, EMPTY, FEW, INF, LARGE, NAN, SPECIAL, extremes, pairwise, refusals
 
 __all__ = ["OPERATORS"]
 
@@ -80,13 +81,9 @@ def _pool_samples(**fixed: Any) -> Iterator[Sample]:
     image = (2, 3, 9, 11)
     yield sample("stride-1", image, [3, 3], dtypes=None)
     yield sample("stride-2", image, [2, 2], strides=[2, 2], dtypes=ALL)
-    yield sample("strides-differ", image, [3, 2], strides=[2, 3])
     yield sample("stride-wider-than-kernel", image, [1, 2], strides=[2, 3])
     yield sample("pads", image, [3, 3], pads=[1, 1, 1, 1], strides=[2, 2], dtypes=ALL)
     yield sample("asymmetric-pads", image, [3, 4], pads=[0, 2, 1, 3], strides=[1, 2])
-    for mode in ("SAME_UPPER", "SAME_LOWER", "VALID"):
-        name = f"auto-pad-{mode.lower().replace('_', '-')}"
-        yield sample(name, image, [2, 4], auto_pad=mode, strides=[2, 2])
     yield sample("auto-pad-same-upper-stride-1", image, [4, 2], auto_pad="SAME_UPPER")
     yield sample("ceil-mode", image, [2, 2], ceil_mode=1, strides=[2, 2])
     yield sample("ceil-mode-pads", image, [3, 3], ceil_mode=1, strides=[2, 3], pads=[1, 1, 1, 1])
@@ -116,9 +113,26 @@ def _pool_samples(**fixed: Any) -> Iterator[Sample]:
     yield from refusals(1)
 
 
+def _pairs(
+    more: Mapping[str, Sequence[Any]], *, x: TensorSpec | None = None, indices: bool = False
+) -> Iterator[Sample]:
+    """Every two attributes of a sliding-window pool together, ``more`` being those of the operator's own."""
+    yield from pairwise(
+        Sample("pairs", (x or tensor(2, 2, 9, 11),), {"kernel_shape": [4, 2]}, outputs=2 if indices else 1),
+        {
+            "auto_pad": (None, "SAME_UPPER", "SAME_LOWER", "VALID"),
+            "pads": (None, [1, 0, 2, 1]),
+            "strides": (None, [2, 3]),
+            "dilations": (None, [1, 2]),
+            "ceil_mode": (None, 1),
+            **more,
+        },
+        valid=one_padding,
+    )
+
+
 def _dilated() -> Iterator[Sample]:
     x = (tensor(2, 3, 9, 11),)
-    yield Sample("dilation-2", x, {"kernel_shape": [3, 3], "dilations": [2, 2]}, dtypes=FEW)
     attributes: dict[str, Any]
     attributes = {"kernel_shape": [2, 3], "dilations": [1, 3], "strides": [2, 1], "pads": [1, 2, 0, 2]}
     yield Sample("dilated-strided-padded", x, attributes, dtypes=FEW)
@@ -135,6 +149,7 @@ def _max_pool_samples() -> Iterator[Sample]:
         attributes = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}
         yield Sample(f"full-range-{dtype}", (limits,), attributes, dtypes=(dtype,))
     apart = tensor(2, 3, 7, 9, draw=distinct())
+    yield from _pairs({"storage_order": (None, 1)}, x=tensor(2, 2, 9, 11, draw=distinct()), indices=True)
     attributes = {"kernel_shape": [3, 2], "strides": [2, 2], "pads": [1, 0, 1, 1]}
     yield Sample("indices", (apart,), attributes, outputs=2, dtypes=FEW)
     yield Sample("indices-column-major", (apart,), {**attributes, "storage_order": 1}, outputs=2, dtypes=FEW)
@@ -182,6 +197,7 @@ def _average_pool_count(x: torch.Tensor, *, count_include_pad: int = 0, **attrib
 def _average_pool_samples() -> Iterator[Sample]:
     yield from _pool_samples()
     yield from _dilated()
+    yield from _pairs({"count_include_pad": (None, 1)})
     image = tensor(2, 3, 9, 11)
     padded = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "count_include_pad": 1}
     yield Sample("count-include-pad", (image,), padded, dtypes=ALL)
@@ -191,10 +207,6 @@ def _average_pool_samples() -> Iterator[Sample]:
     yield Sample("count-include-pad-ceil-mode", (image,), ceiled, dtypes=FEW)
     ceiled = {"kernel_shape": [3, 3], "strides": [3, 4], "ceil_mode": 1, "count_include_pad": 1}
     yield Sample("count-include-pad-ceil-mode-unpadded", (tensor(1, 2, 8, 10),), ceiled, dtypes=FEW)
-    for mode in ("SAME_UPPER", "SAME_LOWER"):
-        attributes = {"kernel_shape": [3, 2], "strides": [2, 2], "auto_pad": mode, "count_include_pad": 1}
-        name = f"count-include-pad-{mode.lower().replace('_', '-')}"
-        yield Sample(name, (image,), attributes, dtypes=FEW)
     dilated = {**padded, "dilations": [2, 1], "pads": [2, 1, 2, 1]}
     yield Sample("count-include-pad-dilated", (image,), dilated, dtypes=FEW)
     # Windows of four: the division is exact too.
@@ -226,6 +238,7 @@ def lp_pool(x: torch.Tensor, *, kernel_shape: Ints, p: int = 2, **attributes: An
 def _lp_pool_samples() -> Iterator[Sample]:
     yield from _pool_samples()
     yield from _dilated()
+    yield from _pairs({"p": (None, 1, 3)})
     x = (tensor(2, 3, 9, 11),)
     attributes = {"kernel_shape": [3, 2], "pads": [1, 1, 1, 0], "strides": [2, 1]}
     yield Sample("p-1", x, {**attributes, "p": 1}, dtypes=ALL)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from conformance.draws import distinct, full, integers, uniform, values
+from conformance.draws import choice, distinct, full, integers, uniform, values
 from conformance.dtypes import lookup
 from conformance.lazy import torch
 from conformance.rules import ROUNDED, Requantised, Rounded
 from conformance.spec import Operator, Sample, TensorSpec, tensor
 
-from .casting import FLOAT8, INT4, to_dtype
+from .casting import FEW_BITS, FLOAT8, INT4, TINY, to_dtype
 from .movement import positive
-from .samples import DYNAMIC, EMPTY, INF, LARGE, SCALAR, SPECIAL, literal, refusals, tagged
+from .samples import DYNAMIC, EMPTY, INF, LARGE, SCALAR, SPECIAL, literal, pairwise, refusals, tagged
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,7 +40,7 @@ def _spread(parameters: Tensor, shape: Sequence[int], axis: int, block_size: int
 
 def saturated(real: Tensor, zero: Tensor | None, dtype: str) -> Tensor:
     """round-half-even(real) + zero, clamped to the integer type's range."""
-    bits = 4 if dtype in INT4 else lookup(dtype).numpy.itemsize * 8
+    bits = FEW_BITS.get(dtype, lookup(dtype).numpy.itemsize * 8)
     low = 0 if dtype.startswith("u") else -(2 ** (bits - 1))
     whole = torch.round(real)
     whole = whole if whole.dtype == torch.float64 else whole.float()  # a 16-bit float would round the sum
@@ -58,7 +59,7 @@ def quantize_linear(
     dtypes: tuple[str, ...] = ("uint8",),
 ) -> Tensor:
     real = x / _spread(y_scale, x.shape, axis, block_size)
-    if lookup(dtypes[0]).is_float:  # a float8 type
+    if lookup(dtypes[0]).is_float:  # of 8 bits and fewer; its zero point is 0
         return to_dtype(real, dtypes[0], bool(saturate))
     zero = None if y_zero_point is None else _spread(y_zero_point, x.shape, axis, block_size)
     return saturated(real, zero, dtypes[0])
@@ -109,6 +110,7 @@ def zeros(*shape: int, dtype: str) -> TensorSpec:
 def quantisations() -> Iterator[Sample]:
     x = (3, 4, 5)
     few = ("float32", "float16")
+    zero_point = fixed(5, dtype="int8")
     for dtype, scale in (
         ("uint8", 0.02),
         ("int8", 0.02),
@@ -116,8 +118,10 @@ def quantisations() -> Iterator[Sample]:
         ("uint16", 0.0001),
         ("int4", 0.2),
         ("uint4", 0.2),
+        ("int2", 0.8),
+        ("uint2", 0.8),
     ):
-        middle = {"uint8": 128, "uint16": 30000, "uint4": 8}.get(dtype, -1)
+        middle = {"uint8": 128, "uint16": 30000, "uint4": 8, "uint2": 1}.get(dtype, -1)
         dtypes = None if dtype == "uint8" else ("float32",)
         yield tagged(f"to-{dtype}", tensor(*x), fixed(scale), fixed(middle, dtype=dtype), dtypes=dtypes)
     yield tagged("no-zero-point", tensor(*x), fixed(0.02), dtypes=few)
@@ -165,6 +169,18 @@ def quantisations() -> Iterator[Sample]:
     for dtype in FLOAT8:
         zero = fixed(0.0, dtype=dtype)
         yield tagged(f"to-{dtype}", tensor(*x), fixed(0.5), zero, exact=True, dtypes=few, opset=19)
+    for dtype in TINY:
+        zero = fixed(0.0, dtype=dtype)
+        yield tagged(f"to-{dtype}", tensor(*x), fixed(0.5), zero, exact=True, dtypes=few)
+        beyond = literal(1e4, -1e4, 20.0, -20.0, 0.0, -0.0)
+        attributes = {"output_dtype": lookup(dtype).onnx}
+        name = f"saturation-{dtype}"
+        yield tagged(name, beyond, fixed(0.5), attributes=attributes, exact=True, dtypes=few, tags=SPECIAL)
+    # The precision of the division is that of the scale, unless something else is asked for.
+    given: dict[str, Any] = {"attributes": {"precision": 1}, "exact": True}
+    yield tagged("float8e8m0-scale", tensor(*x), fixed(0.25, dtype="float8e8m0"), zero_point, dtypes=few, **given)
+    tens, eight = tensor(*x, draw=integers(-40, 40)), fixed(8, dtype="int32")
+    yield tagged("int32-scale", tens, eight, zero_point, dtypes=("float32", "int32"), opset=23, **given)
     for saturate, far in ((0, literal(465.0, 1e4, -1e4, 500.0, 448.0)), (1, literal(465.0, 1e4, -1e4, INF, -INF))):
         yield tagged(
             f"overflow-saturate-{saturate}",
@@ -183,6 +199,7 @@ def quantisations() -> Iterator[Sample]:
         exact=True,
         dtypes=few,
     )
+    yield from _quantisation_pairs()
     quarters = integers(-100, 100)
     precise = {"precision": 1}
     half = fixed(0.25, dtype="float16")
@@ -223,6 +240,45 @@ def quantisations() -> Iterator[Sample]:
     )
 
 
+def _parameters(row: Mapping[str, Any], shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of the scales of a combination: of blocks, else one for each place along the axis."""
+    axis = 1 if row["axis"] is None else row["axis"] % len(shape)
+    if not row["block_size"]:
+        return (shape[axis],)
+    return tuple(n // row["block_size"] if i == axis else n for i, n in enumerate(shape))
+
+
+def _quantisation_pairs() -> Iterator[Sample]:
+    """Exact in any order: the scales are powers of two."""
+    shape = (4, 6, 2)
+
+    def inputs(row: Mapping[str, Any]) -> tuple[TensorSpec, ...]:
+        scale = TensorSpec(_parameters(row, shape), choice(0.25, 0.5, 1.0), None, constant=True)
+        if row["output_dtype"] is not None:
+            return tensor(*shape), scale
+        dtype = "uint8" if row["saturate"] is None else "float8e4m3fn"
+        zero = (
+            zeros(*scale.shape, dtype=dtype) if dtype == "uint8" else replace(scale, dtype=dtype, draw=full(0.0))
+        )
+        return tensor(*shape, draw=uniform(-600.0, 600.0)), scale, zero
+
+    def valid(row: Mapping[str, Any]) -> bool:
+        return row["saturate"] is None or row["output_dtype"] in (None, 17)  # only float8 does not saturate
+
+    yield from pairwise(
+        Sample("pairs", (), exact=True, opset=23),
+        {
+            "axis": (None, 0, -1),
+            "block_size": (None, 2),
+            "output_dtype": (None, 3, 17),
+            "precision": (None, 1),
+            "saturate": (None, 0),
+        },
+        inputs=inputs,
+        valid=valid,
+    )
+
+
 def dequantisations() -> Iterator[Sample]:
     x = tensor(3, 4, 5, draw=FULL)
     few = BYTES
@@ -233,9 +289,14 @@ def dequantisations() -> Iterator[Sample]:
 
     yield tagged("per-tensor", x, *parameters(), dtypes=wide)
     yield tagged("no-zero-point", x, scales(dtype="float32"), dtypes=(*wide, "int32"))
-    yield tagged("narrow-types", tensor(3, 4, 5), scales(dtype="float32"), dtypes=(*INT4, *FLOAT8))
+    yield tagged("narrow-types", tensor(3, 4, 5), scales(dtype="float32"), dtypes=(*FEW_BITS, *FLOAT8, *TINY))
+    power = TensorSpec((4,), choice(0.25, 0.5, 2, 8), "float8e8m0", constant=True)
+    single = {"output_dtype": 1}
+    yield tagged("float8e8m0-scale", tensor(3, 4, 5), power, attributes=single, dtypes=("int8", "float4e2m1"))
     small = TensorSpec((), integers(0, 7), None, constant=True)
     yield tagged("narrow-zero-point", tensor(3, 4, 5), scales(dtype="float32"), small, dtypes=INT4)
+    one_zero = fixed(1)
+    yield tagged("zero-point-1", tensor(3, 4, 5), scales(dtype="float32"), one_zero, dtypes=("int2", "uint2"))
     yield tagged("float8-zero-point", x, scales(dtype="float32"), fixed(0.0), dtypes=FLOAT8)
     for name, axis in (("axis-default", None), ("axis-0", 0), ("axis-negative", -1)):
         n = x.shape[1 if axis is None else axis]
@@ -251,6 +312,11 @@ def dequantisations() -> Iterator[Sample]:
         zero = TensorSpec((), integers(0, 99), None, constant=True)
         yield tagged(f"{scale}-scale", x, scales(dtype=scale), zero, dtypes=few)
         yield tagged(f"{scale}-scale-axis", x, scales(4, dtype=scale), dtypes=few)
+    yield from pairwise(
+        Sample("pairs", (), dtypes=("int8",), opset=23),
+        {"axis": (None, 0, -1), "block_size": (None, 2), "output_dtype": (None, 10)},
+        inputs=lambda row: (tensor(4, 6, 2, draw=FULL), *parameters(*_parameters(row, (4, 6, 2)))),
+    )
     output = {"output_dtype": 10}
     yield tagged("output-dtype", x, *parameters(), attributes=output, dtypes=few, opset=23)
     ends = literal(*range(-128, 128))
@@ -297,7 +363,7 @@ def dynamic_quantisations() -> Iterator[Sample]:
     yield from refusals(1)
 
 
-_DEQUANTISED = ("uint8", "int8", "uint16", "int16", "int32", *INT4, *FLOAT8)
+_DEQUANTISED = ("uint8", "int8", "uint16", "int16", "int32", *FEW_BITS, *FLOAT8, *TINY)
 
 OPERATORS = (
     Operator(

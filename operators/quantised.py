@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.draws import Draw, integers, uniform
+from conformance.dtypes import lookup
 from conformance.lazy import torch
 from conformance.rules import EXACT, Requantised
 from conformance.spec import Operator, Sample, TensorSpec, tensor
 
-from .convolution import conv
+from .casting import FLOAT8, to_dtype
+from .convolution import CONV_ATTRIBUTES, conv, one_padding
 from .quantisation import BYTES, FULL, fixed, saturated, zeros
-from .samples import DYNAMIC, EMPTY, LARGE, SPECIAL, tagged
+from .samples import DYNAMIC, EMPTY, LARGE, SPECIAL, pairwise, tagged
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,6 +94,8 @@ def q_linear_matmul(
     product = torch.matmul(_centred(a, a_zero_point, (-1, 1)), _centred(b, b_zero_point, (-1,)))
     rows = a_scale.reshape(-1, 1) if a_scale.dim() == 1 and a_scale.numel() > 1 else a_scale
     factor = rows.double() * b_scale.double() / y_scale.double()
+    if lookup(dtypes[0]).is_float:
+        return to_dtype(product * factor, dtypes[0])
     return saturated(product * factor, y_zero_point, dtypes[0])
 
 
@@ -109,10 +113,9 @@ def _integer_convolutions() -> Iterator[tuple[str, tuple[int, ...], tuple[int, .
     yield "pads-uneven", image, kernel, {"pads": [0, 1, 2, 1]}
     yield "stride-2", image, kernel, {**padded, "strides": [2, 2]}
     yield "dilation-2", image, kernel, {"dilations": [2, 2], "pads": [2, 2, 2, 2]}
-    yield "kernel-shape", image, kernel, {"kernel_shape": [3, 3]}
-    yield "same-upper", image, (4, 3, 2, 2), {"auto_pad": "SAME_UPPER", "strides": [2, 2]}
-    yield "same-lower", image, (4, 3, 2, 2), {"auto_pad": "SAME_LOWER"}
-    yield "groups", (1, 6, 5, 5), (4, 3, 3, 3), {"group": 2}
+    for pair in pairwise(Sample("pairs", ()), CONV_ATTRIBUTES, valid=one_padding):
+        attributes = dict(pair.attributes)
+        yield pair.name, (2, 4, 9, 8), (6, 4 // attributes.get("group", 1), 4, 2), attributes
     yield "depthwise", (1, 8, 7, 7), (8, 1, 3, 3), {"group": 8, **padded}
     yield "pointwise", (1, 16, 5, 5), (9, 16, 1, 1), {}
     yield "1-d", (2, 3, 11), (4, 3, 3), {"pads": [1, 1]}
@@ -132,7 +135,10 @@ def integer_convolutions() -> Iterator[Sample]:
 
     for name, x, w, attributes in _integer_convolutions():
         weights = TensorSpec(w, FULL, None, constant=True)
-        yield tagged(name, tensor(*x, draw=FULL), weights, fixed(3), fixed(1), attributes=attributes, dtypes=BYTES)
+        dtypes = BYTES[:1] if name.startswith("pairs") else BYTES
+        yield tagged(
+            name, tensor(*x, draw=FULL), weights, fixed(3), fixed(1), attributes=attributes, dtypes=dtypes
+        )
     yield plain("no-zero-points")
     yield plain("full-range", tags=SPECIAL)
     yield plain("x-zero-point", fixed(100), attributes={"pads": [1, 1, 1, 1]})
@@ -182,7 +188,7 @@ def quantised_convolutions() -> Iterator[Sample]:
         )
 
     for name, x, w, attributes in _integer_convolutions():
-        yield requantised(name, x, w, attributes)
+        yield requantised(name, x, w, attributes, dtypes=BYTES[:1] if name.startswith("pairs") else BYTES)
     image, kernel = (2, 3, 7, 6), (4, 3, 3, 3)
     yield requantised("bias", image, kernel, {"pads": [1, 1, 1, 1]}, bias=True)
     yield requantised("per-channel", image, kernel, channels=True, kind="int8")
@@ -271,6 +277,11 @@ def quantised_products() -> Iterator[Sample]:
     yield product("empty-rows", (0, 7), (7, 3), tags=EMPTY)
     yield product("large", (65, 517), (517, 131), columns=131)
     yield product("float16-scales", (5, 7), (7, 3), scale="float16")
+    yield product("bfloat16-scales", (5, 7), (7, 3), scale="bfloat16")
+    # Sums of few ones are numbers of all of these formats: what a sum between two is rounded to, nobody says.
+    ones, unit, zero = integers(-1, 1), fixed(1.0, dtype="float32"), fixed(0.0)
+    left, right = (tensor(5, 7, draw=ones), unit, zero), (tensor(7, 3, draw=ones), unit, zero)
+    yield tagged("float8", *left, *right, unit, zero, dtypes=FLOAT8, exact=True)
     sample = product("dynamic", (5, 7), (7, 3))
     again = tuple((tensor(*s, draw=FULL), *sample.inputs[1:]) for s in ((1, 7), (9, 7)))
     yield product("dynamic", (5, 7), (7, 3), again=again, tags=DYNAMIC)

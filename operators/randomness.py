@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from conformance.draws import choice, full, uniform
-from conformance.dtypes import FLOATS, dtype_of, lookup
+from conformance.dtypes import BOOL, FLOATS, INTEGERS, dtype_of, lookup
 from conformance.lazy import torch
 from conformance.rules import Random
 from conformance.spec import Operator, Sample, TensorSpec, tensor
 
-from .samples import EMPTY, INF, NAN, SCALAR, SPECIAL, literal, tagged
+from .casting import FLOAT8
+from .samples import EMPTY, INF, NAN, SCALAR, SPECIAL, UNUSUAL, literal, pairwise, tagged
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -270,10 +271,12 @@ def _typed(
 def _generators(first: str, second: str) -> Iterator[Sample]:
     """Of RandomNormal and RandomUniform, with the names of their two parameters."""
     shape = {"shape": list(MANY)}
-    yield from _typed("many", WIDE, shape)
+    yield from _typed("many", (*WIDE, "bfloat16"), shape)
     yield from _typed("parameters", WIDE, {**shape, first: -3.5, second: 2.0})
-    yield tagged("default-type", attributes=shape, dtypes=ONE)
-    yield tagged("seed", attributes={**shape, "seed": 7.0}, dtypes=ONE)
+    yield from pairwise(
+        Sample("pairs", (), shape),
+        {first: (None, -3.5), second: (None, 2.0), "seed": (None, 7.0), "dtype": (None, 10)},
+    )
     yield tagged("small-scale", attributes={**shape, first: 0.0, second: 1e-3}, dtypes=ONE)
     yield tagged("rank-6", attributes={"shape": [2, 1, 30, 4, 5, 7]}, dtypes=ONE)
     yield tagged("vector", attributes={"shape": [10007]}, dtypes=ONE)
@@ -289,10 +292,18 @@ def _likes(first: str, second: str) -> Iterator[Sample]:
     many = tensor(*MANY)
     yield tagged("many", many, dtypes=WIDE)
     yield tagged("parameters", many, attributes={first: -3.5, second: 2.0}, dtypes=WIDE)
-    yield tagged("seed", many, attributes={"seed": 7.0}, dtypes=ONE)
+    yield from pairwise(
+        Sample("pairs", (many,)),
+        {first: (None, -3.5), second: (None, 2.0), "seed": (None, 7.0), "dtype": (None, 10)},
+    )
     for dtype in WIDE:
         attributes = {"dtype": lookup(dtype).onnx}
         yield tagged(f"to-{dtype}", many, attributes=attributes, dtypes=("int64", "float32"))
+    yield tagged("to-bfloat16", many, attributes={"dtype": 16}, dtypes=ONE)
+    others = ("bfloat16", *INTEGERS, *BOOL, *UNUSUAL)
+    yield tagged(
+        "outline", tensor(40, 50), attributes={"dtype": 1}, dtypes=tuple(d for d in others if d != "int64")
+    )
     yield tagged("rank-6", tensor(2, 1, 30, 4, 5, 7), dtypes=ONE)
     yield tagged("empty", tensor(2, 0), dtypes=ONE, tags=EMPTY)
     again = ((tensor(99, 3),), (tensor(1, 700),))
@@ -300,13 +311,15 @@ def _likes(first: str, second: str) -> Iterator[Sample]:
 
 
 def bernoullis() -> Iterator[Sample]:
-    yield tagged("probabilities", tensor(*MANY, draw=uniform(0.0, 1.0)), dtypes=WIDE)
+    yield tagged("probabilities", tensor(*MANY, draw=uniform(0.0, 1.0)), dtypes=(*WIDE, "bfloat16"))
     for p in (0.5, 0.25, 0.015625):
         yield tagged(f"probability-{p}", tensor(*MANY, draw=full(p)), dtypes=WIDE)
     yield tagged("certain", tensor(99, 7, draw=choice(0.0, 1.0)), dtypes=WIDE, tags=SPECIAL)
     yield tagged("mixed", tensor(*MANY, draw=choice(0.0, 1.0, 0.5, 0.125)), dtypes=ONE)
     yield tagged("seed", tensor(*MANY, draw=full(0.5)), attributes={"seed": 3.0}, dtypes=ONE)
-    for dtype in ("float16", "float64", "int32", "int64", "uint8", "bool"):
+    both = {"seed": 3.0, "dtype": 7}
+    yield tagged("seed-to-int64", tensor(*MANY, draw=full(0.25)), attributes=both, dtypes=ONE)
+    for dtype in (*FLOATS, *INTEGERS, *BOOL):
         attributes = {"dtype": lookup(dtype).onnx}
         yield tagged(f"to-{dtype}", tensor(*MANY, draw=full(0.25)), attributes=attributes, dtypes=ONE)
     yield tagged("empty", tensor(2, 0), dtypes=ONE, tags=EMPTY)
@@ -315,7 +328,8 @@ def bernoullis() -> Iterator[Sample]:
 def multinomials() -> Iterator[Sample]:
     logits = literal(0.0, 1.0, 2.0, -1.0, 0.5, 0.5, 0.5, 0.5, shape=(2, 4))
     many = {"sample_size": 20000}
-    yield tagged("two-rows", logits, attributes=many, dtypes=WIDE)
+    yield tagged("two-rows", logits, attributes=many, dtypes=(*WIDE, "bfloat16"))
+    yield tagged("int32", logits, attributes={**many, "dtype": 6}, dtypes=ONE)
     yield tagged("int64", logits, attributes={**many, "dtype": 7}, dtypes=ONE)
     yield tagged("seed", logits, attributes={**many, "seed": 5.0}, dtypes=ONE)
     yield tagged("sixteen-classes", tensor(3, 16), attributes=many, dtypes=ONE)
@@ -325,6 +339,7 @@ def multinomials() -> Iterator[Sample]:
     )
     yield tagged("one-class", tensor(4, 1), attributes={"sample_size": 3}, dtypes=ONE)
     yield tagged("one-sample", tensor(5, 4), dtypes=ONE)
+    yield tagged("one-sample-int64-seed", tensor(5, 4), attributes={"dtype": 7, "seed": 5.0}, dtypes=ONE)
     vector = tensor(4)
     yield tagged("vector", vector, dtypes=ONE, refuse="rank 1")
 
@@ -337,7 +352,7 @@ def dropouts() -> Iterator[Sample]:
         return TensorSpec((), full(value), dtype, constant=True)
 
     x, many = tensor(3, 5, 7), tensor(*MANY)
-    yield tagged("inference", x, dtypes=FLOATS)
+    yield tagged("inference", x, dtypes=(*FLOATS, *FLOAT8))
     yield tagged("inference-mask", x, ratio(0.3), flag(False), outputs=2, dtypes=FLOATS)
     yield tagged("inference-mask-default", x, outputs=2, dtypes=WIDE)
     yield tagged("inference-ratio", x, ratio(0.9), dtypes=WIDE)
@@ -355,6 +370,8 @@ def dropouts() -> Iterator[Sample]:
     yield tagged("training-default-ratio", many, None, flag(True), outputs=2, dtypes=ONE)
     yield tagged("training-ratio-0", many, ratio(0.0), flag(True), outputs=2, dtypes=WIDE)
     yield tagged("training-float16-ratio", many, ratio(0.5, "float16"), flag(True), outputs=2, dtypes=ONE)
+    for dtype in ("float64", "bfloat16", *FLOAT8):
+        yield tagged(f"inference-{dtype}-ratio", x, ratio(0.5, dtype), dtypes=ONE)
     seeded = {"seed": 11}
     yield tagged("training-seed", many, ratio(0.5), flag(True), attributes=seeded, outputs=2, dtypes=ONE)
     yield tagged("opset-11", x, attributes={"ratio": 0.3}, dtypes=WIDE, opset=11)
@@ -365,9 +382,9 @@ NORMAL, UNIFORM = Random(normal_problem), Random(uniform_problem)
 
 OPERATORS = (
     Operator("RandomNormal", random_normal, NORMAL, lambda: _generators("mean", "scale")),
-    Operator("RandomNormalLike", random_normal, NORMAL, lambda: _likes("mean", "scale")),
+    Operator("RandomNormalLike", random_normal, NORMAL, lambda: _likes("mean", "scale"), strings=True),
     Operator("RandomUniform", random_uniform, UNIFORM, lambda: _generators("low", "high")),
-    Operator("RandomUniformLike", random_uniform, UNIFORM, lambda: _likes("low", "high")),
+    Operator("RandomUniformLike", random_uniform, UNIFORM, lambda: _likes("low", "high"), strings=True),
     Operator("Bernoulli", bernoulli, Random(bernoulli_problem), bernoullis),
     Operator("Multinomial", multinomial, Random(multinomial_problem), multinomials),
     Operator("Dropout", dropout, Random(dropout_problem), dropouts),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -12,7 +12,7 @@ from conformance.rules import Composite
 from conformance.spec import Operator, Sample, TensorSpec, tensor
 
 from .geometry import wide
-from .samples import DYNAMIC, FEW, LARGE, refusals
+from .samples import DYNAMIC, FEW, LARGE, pairwise, refusals
 
 __all__ = ["OPERATORS"]
 
@@ -276,48 +276,22 @@ def _samples(
 
     wide_floats = ("float32", "float16", "float64")
     yield sample("forward", inputs(), wide_floats)
-    yield sample("no-bias", inputs(bias=False))
     yield sample("reverse", inputs(), wide_floats, direction="reverse")
     yield sample("bidirectional", inputs(ways=2), wide_floats, direction="bidirectional")
     yield sample("initial-states", inputs(initial=True), FEW)
-    yield sample("bidirectional-initial-states", inputs(ways=2, initial=True), direction="bidirectional")
     for direction, ways in (("forward", 1), ("reverse", 1), ("bidirectional", 2)):
         given = inputs(ways=ways, batch=3, lens=(5, 1, 3), initial=True)
         yield sample(f"sequence-lengths-{direction}", given, FEW, direction=direction)
     yield sample("sequence-lengths-without-states", inputs(batch=3, lens=(2, 5, 4)))
     yield sample("layout-1", inputs(layout=1), FEW, layout=1)
-    both = inputs(layout=1, ways=2, initial=True)
-    yield sample("layout-1-bidirectional", both, layout=1, direction="bidirectional")
     # An LSTM's cell after two steps is below any clip: |C2| < tanh(clip) · s · (1 + s), s = sigmoid(clip). Whether
     # a larger one is clipped before h, ONNX leaves open ("cell clip threshold", "the input of activations").
     yield sample("clip", inputs(2 if gates == 4 else 5), FEW, clip=0.4)
-    affine: dict[str, Any] = {
-        "activations": ["Affine"] * len(default),
-        "activation_alpha": [0.5] * len(default),
-        "activation_beta": [0.1] * len(default),
-    }
-    yield sample("affine", inputs(), **affine)
-    functions: tuple[tuple[str, float | None, float | None], ...] = (
-        ("LeakyRelu", 0.1, None),
-        ("HardSigmoid", 0.3, 0.4),
-        ("Softsign", None, None),
-    )
-    if len(default) == 1:
-        functions += (
-            ("Relu", None, None),
-            ("ThresholdedRelu", 0.2, None),
-            ("ScaledTanh", 0.8, 0.7),
-            ("Elu", 0.7, None),
-            ("Softplus", None, None),
-        )
-    for name, alpha, beta in functions:
-        # The last function is the one under test: the gates stay Sigmoid where there are any.
-        fields: dict[str, Any] = {"activations": [*default[:-1], name]}
-        if alpha is not None:
-            fields["activation_alpha"] = [alpha]
-        if beta is not None:
-            fields["activation_beta"] = [beta]
-        yield sample(f"activation-{name.lower()}", inputs(), **fields)
+    yield from _pairs(gates, default, inputs, sample)
+    # "Default values are the same as of corresponding ONNX operators": of these there are such operators.
+    for name in ("LeakyRelu", "HardSigmoid"):
+        usual: dict[str, Any] = {"activations": [*default[:-1], name]}
+        yield sample(f"default-parameters-{name.lower()}", inputs(), **usual)
     mixed: dict[str, Any] = {"activations": [*default, *default[:-1], "Relu"]}
     yield sample("directions-differ", inputs(ways=2), direction="bidirectional", **mixed)
     yield sample("first-output-only", inputs(), outputs=1)
@@ -343,6 +317,84 @@ def _samples(
     one_way: dict[str, Any] = {"direction": "bidirectional", "refuse": "weights for one direction of two"}
     yield sample("one-direction-of-weights", inputs(), **one_way)
     yield from refusals(3, most=5 + states + (gates == 4))
+
+
+# Each activation with the alpha and the beta that it takes, none at its default.
+_FUNCTIONS: dict[str, tuple[float | None, float | None]] = {
+    "Tanh": (None, None),
+    "Relu": (None, None),
+    "Sigmoid": (None, None),
+    "Affine": (0.5, 0.1),
+    "LeakyRelu": (0.1, None),
+    "ThresholdedRelu": (0.2, None),
+    "ScaledTanh": (0.8, 0.7),
+    "HardSigmoid": (0.3, 0.4),
+    "Elu": (0.7, None),
+    "Softsign": (None, None),
+    "Softplus": (None, None),
+}
+
+
+def _pairs(
+    gates: int,
+    default: Sequence[str],
+    inputs: Callable[..., tuple[TensorSpec | None, ...]],
+    sample: Callable[..., Sample],
+) -> Iterator[Sample]:
+    """Every two attributes and optional inputs of a layer. The last function is the one that varies: the gates stay
+    Sigmoid where there are any."""
+    own: Mapping[str, Sequence[Any]] = {3: {"linear_before_reset": (None, 1)}, 4: {"input_forget": (None, 1)}}.get(
+        gates, {}
+    )
+
+    def given(row: Mapping[str, Any]) -> tuple[TensorSpec | None, ...]:
+        return inputs(
+            2 if row["clip"] and gates == 4 else 5,
+            3,
+            ways=2 if row["direction"] == "bidirectional" else 1,
+            layout=row["layout"] or 0,
+            bias=not row["no_bias"],
+            lens=(2, 1, 2)
+            if row["lengths"] and row["clip"] and gates == 4
+            else (5, 1, 3)
+            if row["lengths"]
+            else None,
+            initial=row["states"],
+            peepholes=row.get("peepholes", False),
+        )
+
+    def functions(row: Mapping[str, Any]) -> dict[str, Any]:
+        name = row["activation"]
+        if name is None:
+            return {}
+        ways = 2 if row["direction"] == "bidirectional" else 1
+        alpha, beta = _FUNCTIONS[name]
+        found: dict[str, Any] = {"activations": [*default[:-1], name] * ways}
+        found |= {} if alpha is None else {"activation_alpha": [alpha] * ways}
+        return found | ({} if beta is None else {"activation_beta": [beta] * ways})
+
+    def valid(row: Mapping[str, Any]) -> bool:
+        # The layout moves axes outside of all that gates and functions do, and not every engine has it: apart from
+        # them it hides nothing that they get wrong.
+        if row["layout"] and (row["clip"] or row["activation"]):
+            return False
+        # Where an LSTM's cell could pass the threshold, what is clipped is open (see above).
+        return not (gates == 4 and row["clip"] and (row["activation"] or row["states"] or row["peepholes"]))
+
+    yield from pairwise(
+        sample("pairs", inputs()),
+        {"direction": (None, "reverse", "bidirectional"), "layout": (None, 1), "clip": (None, 0.4), **own},
+        variations={
+            "activation": (None, *_FUNCTIONS),
+            "no_bias": (False, True),
+            "states": (False, True),
+            "lengths": (False, True),
+            **({"peepholes": (False, True)} if gates == 4 else {}),
+        },
+        inputs=given,
+        more=functions,
+        valid=valid,
+    )
 
 
 def _gru_extra() -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:

@@ -12,7 +12,7 @@ from conformance.rules import EXACT, Composite
 from conformance.spec import Operator, Sample, TensorSpec, const, tensor
 
 from .geometry import spread
-from .samples import DYNAMIC, EMPTY, FEW, LARGE, literal, refusals
+from .samples import DYNAMIC, EMPTY, FEW, LARGE, literal, pairwise, refusals
 
 __all__ = ["OPERATORS"]
 
@@ -179,10 +179,18 @@ def _roi_align_samples() -> Iterator[Sample]:
     yield sample("ratio-1", sampling_ratio=1)
     yield sample("ratio-2", sampling_ratio=2, dtypes=("float32", "float16", "float64"))
     yield sample("ratio-3-output-half-pixel", sampling_ratio=3, coordinate_transformation_mode="output_half_pixel")
-    yield sample("scale", spatial_scale=0.6)
     yield sample("max", mode="max")
-    yield sample("max-ratio-2", mode="max", sampling_ratio=2)
-    yield sample("max-output-half-pixel", mode="max", coordinate_transformation_mode="output_half_pixel")
+    yield from pairwise(
+        Sample("pairs", (x, rois, image)),
+        {
+            "mode": (None, "max"),
+            "coordinate_transformation_mode": (None, "output_half_pixel"),
+            "sampling_ratio": (None, 2),
+            "spatial_scale": (None, 0.6),
+            "output_height": (None, 3),
+            "output_width": (None, 2),
+        },
+    )
     outside = literal(-3.2, -2.3, 4.1, 5.2, 7.3, 6.4, 15.2, 14.1, shape=(2, 4))
     yield Sample("partly-outside", (x, outside, const([0, 1])), {**size, "sampling_ratio": 2}, dtypes=FEW)
     thin = literal(4.1, 4.2, 4.4, 4.3, shape=(1, 4))
@@ -245,6 +253,8 @@ def _max_unpool_samples() -> Iterator[Sample]:
     yield Sample("stride-1", (x, places(1, 2, 2, 3, period=2)), {"kernel_shape": [2, 2]}, dtypes=FEW)
     pads = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}
     yield Sample("pads", (x, places(1, 2, 2, 3, period=2)), pads, dtypes=FEW)
+    narrow = {"kernel_shape": [2, 2], "pads": [0, 1, 0, 0]}
+    yield Sample("pads-stride-1", (x, places(1, 2, 2, 3, period=1)), narrow, dtypes=ONE)
     yield Sample(
         "one-axis", (tensor(2, 3, 5), places(2, 3, 5, period=3)), {"kernel_shape": [3], "strides": [3]}, dtypes=FEW
     )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from conformance.dtypes import BOOL, INTEGERS
 from conformance.lazy import torch
 from conformance.rules import Composite
 from conformance.spec import Operator, Sample, TensorSpec, const, tensor
 
-from .samples import DYNAMIC, EMPTY, FEW, LARGE
+from .samples import DYNAMIC, EMPTY, FEW, LARGE, UNUSUAL, pairwise
 
 __all__ = ["OPERATORS"]
 
@@ -168,7 +170,76 @@ def resize(
     return y.to(x.dtype)
 
 
-_TYPES = ("uint8", "int8", "int32", "int64")
+# An image and the lengths to resize it to, for each way of transforming coordinates: no place falls on a tie or, but
+# for the ends of align_corners, on a whole number, where floors and ceilings would be decided by a rounding.
+_HALVES = (tensor(1, 2, 5, 7), (8, 10))
+_WHOLES = (tensor(1, 2, 4, 6), (7, 7))
+_ENDS = (tensor(1, 2, 5, 7), (8, 8))
+
+
+def _resize_pairs() -> Iterator[Sample]:
+    """Every two attributes, as far as both of them count."""
+    region = [0.3, 0.2, 0.8, 1.63]  # in rows as far as the image, in columns beyond it
+
+    def inputs(row: Mapping[str, Any]) -> tuple[TensorSpec | None, ...]:
+        transform = row["coordinate_transformation_mode"]
+        image, lengths = {"asymmetric": _WHOLES, "align_corners": _ENDS}.get(transform or "", _HALVES)
+        all_axes = row["axes"] is None
+        roi = [0.0, 0.0, *region[:2], 1.0, 1.0, *region[2:]] if all_axes else region
+        given = const(roi, "float32") if transform == "tf_crop_and_resize" else None
+        if row["scaled"]:
+            factors = [0.5, 0.25] if row["antialias"] else [2.0, 4.0]
+            return image, given, const([1.0, 1.0, *factors] if all_axes else factors, "float32")
+        lengths = (3, 4) if row["antialias"] else lengths
+        return image, given, None, const([1, 2, *lengths] if all_axes else list(lengths))
+
+    def valid(row: Mapping[str, Any]) -> bool:
+        mode, transform = row["mode"], row["coordinate_transformation_mode"]
+        crop, ends = transform == "tf_crop_and_resize", transform == "align_corners"
+        nearest = row["nearest_mode"]
+        return (
+            (nearest is None or mode is None)
+            # A place at the end is a whole number but for its rounding.
+            and not (ends and nearest in ("floor", "ceil"))
+            and not (row["cubic_coeff_a"] and mode != "cubic")
+            and not (row["extrapolation_value"] and not crop)
+            and not (row["exclude_outside"] and mode is None)
+            # Nothing says whether the filter that antialiasing stretches counts what is outside.
+            and not (row["antialias"] and (mode is None or crop or not row["exclude_outside"]))
+            # The text's length counts the region, that of ONNX's inference, evaluator and engines does not.
+            and not (crop and row["scaled"])
+            # "not applicable when the scales input is used"; and of a region, whose aspect is it?
+            and not (row["keep_aspect_ratio_policy"] and (row["scaled"] or crop or ends or row["axes"] is None))
+        )
+
+    yield from pairwise(
+        Sample("pairs", (), opset=19),
+        {
+            "mode": (None, "linear", "cubic"),
+            "coordinate_transformation_mode": (
+                None,
+                "half_pixel_symmetric",
+                "pytorch_half_pixel",
+                "align_corners",
+                "asymmetric",
+                "tf_crop_and_resize",
+            ),
+            "nearest_mode": (None, "round_prefer_ceil", "floor", "ceil"),
+            "cubic_coeff_a": (None, -0.5),
+            "extrapolation_value": (None, 10.0),
+            "exclude_outside": (None, 1),
+            "antialias": (None, 1),
+            "axes": (None, [2, 3]),
+            "keep_aspect_ratio_policy": (None, "not_larger", "not_smaller"),
+        },
+        variations={"scaled": (False, True)},
+        inputs=inputs,
+        valid=valid,
+    )
+
+
+# Only nearest: what a fraction between integers is rounded to, and what lies between strings, the standard does not say.
+_TYPES = (*INTEGERS, *BOOL, *UNUSUAL)
 
 
 def _resize_samples() -> Iterator[Sample]:
@@ -203,8 +274,6 @@ def _resize_samples() -> Iterator[Sample]:
     for transform in ("half_pixel", "pytorch_half_pixel", "half_pixel_symmetric", "asymmetric", "align_corners"):
         name, fields = transform.replace("_", "-"), {"coordinate_transformation_mode": transform}
         since: dict[str, Any] = {"opset": 19} if transform == "half_pixel_symmetric" else {}
-        for mode in ("linear", "cubic"):
-            yield sample(f"{mode}-{name}", sizes=odd, mode=mode, **fields, **since)
         yield sample(f"linear-{name}-up", scales=up, mode="linear", **fields, **since)
         nearest: dict[str, Any] = {"nearest_mode": "floor"} if transform == "align_corners" else {}
         yield sample(f"nearest-{name}", sizes=odd, **nearest, **fields, **since)
@@ -223,7 +292,7 @@ def _resize_samples() -> Iterator[Sample]:
     yield sample("cubic-up", scales=up, mode="cubic", dtypes=ALL)
     yield sample("cubic-down", scales=down, mode="cubic", dtypes=FEW)
     yield sample("cubic-coefficient", scales=up, mode="cubic", cubic_coeff_a=-0.5)
-    yield sample("cubic-exclude-outside", scales=up, mode="cubic", exclude_outside=1)
+    yield from _resize_pairs()
     yield sample(
         "cubic-exclude-outside-down", sizes=[1, 2, 3, 4], mode="cubic", exclude_outside=1, cubic_coeff_a=-0.5
     )
@@ -238,6 +307,11 @@ def _resize_samples() -> Iterator[Sample]:
     yield sample("crop-nearest", sizes=[1, 2, 3, 4], **crop)
     yield sample("crop-linear", sizes=[1, 2, 3, 4], mode="linear", dtypes=FEW, **crop)
     yield sample("crop-cubic", sizes=[1, 2, 6, 4], mode="cubic", **crop)
+    exact_roi = const([0, 0, 0.25, 0.125, 1, 1, 0.75, 0.875], None)
+    for dtype in ("float16", "float64"):
+        given = image, replace(exact_roi, dtype=dtype), None, const([1, 2, 3, 4])
+        attributes = {"mode": "linear", "coordinate_transformation_mode": "tf_crop_and_resize"}
+        yield Sample(f"crop-roi-{dtype}", given, attributes, dtypes=ONE)
     beyond = {**crop, "roi": [0, 0, -0.3, 0.2, 1, 1, 0.8, 1.6]}
     yield sample("crop-extrapolated", sizes=[1, 2, 4, 6], mode="linear", extrapolation_value=10.0, **beyond)
     # As long as the input, but not the input: the region counts at a scale of 1 too.
@@ -287,7 +361,7 @@ def _upsample_samples() -> Iterator[Sample]:
     def sample(name: str, *inputs: TensorSpec, mode: str = "", dtypes: tuple[str, ...] = FEW) -> Sample:
         return Sample(name, inputs, {"mode": mode} if mode else {}, dtypes=dtypes, opset=9)
 
-    yield sample("nearest", image, scales(1, 1, 2, 3), dtypes=("float32", "float16", "float64", "int32", "uint8"))
+    yield sample("nearest", image, scales(1, 1, 2, 3), dtypes=("float32", "float16", "float64", *_TYPES))
     yield sample("nearest-fractional", image, scales(1, 1, 1.5, 2.5), mode="nearest")
     yield sample("linear", image, scales(1, 1, 2, 3), mode="linear")
     yield sample("linear-fractional", image, scales(1, 1, 1.5, 2.5), mode="linear")
@@ -297,6 +371,6 @@ def _upsample_samples() -> Iterator[Sample]:
 
 
 OPERATORS = (
-    Operator("Resize", resize, Composite(), _resize_samples),
-    Operator("Upsample", upsample, Composite(), _upsample_samples),
+    Operator("Resize", resize, Composite(), _resize_samples, strings=True),
+    Operator("Upsample", upsample, Composite(), _upsample_samples, strings=True),
 )

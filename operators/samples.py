@@ -7,13 +7,15 @@ an operator stays at some dozens of cases. A sample's dtypes are those listed *a
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from allpairspy import AllPairs
 
-from conformance.draws import AUTO, Draw, integers, values
+from conformance.draws import AUTO, Draw, choice, integers, subnormal, values
 from conformance.dtypes import FLOATS, lookup
 from conformance.spec import Sample, TensorSpec, const, tensor
 
@@ -29,11 +31,14 @@ __all__ = [
     "SPECIAL",
     "SPECIAL_VALUES",
     "SUBNORMALS",
+    "UNUSUAL",
     "binary",
+    "carried",
     "extremes",
     "fits",
     "literal",
     "only",
+    "pairwise",
     "reduction",
     "refusals",
     "tagged",
@@ -44,6 +49,7 @@ __all__ = [
 NAN, INF = float("nan"), float("inf")
 
 FEW = ("float32", "float16")
+UNUSUAL = ("string", "complex64", "complex128")  # moved about by many operators, computed with by few
 SMALL = integers(-3, 3)  # 77 of these add up exactly, even in float16
 
 SPECIAL = frozenset({"special"})
@@ -55,6 +61,21 @@ DYNAMIC = frozenset({"dynamic"})
 SPECIAL_VALUES: tuple[float, ...] = (NAN, INF, -INF, 0.0, -0.0, 1.0, -1.0, 1.5, -2.5)
 # Subnormal in float16, in float32 and bfloat16, in float64; what a narrower format cannot hold becomes zero.
 SUBNORMALS: tuple[float, ...] = (5.9604645e-08, -3.0517578e-05, 1e-40, -7e-39, 5e-324, -1e-310)
+
+
+def carried(base: Sample, *positions: int, infinity: bool = True) -> Iterator[Sample]:
+    """A sample with NaN among the values of the operands at these positions, with infinity, and with subnormal numbers
+    alone: for operators through which such values go to the outputs. In every float type."""
+    kinds = {"nan": choice(NAN, 1.0, -2.0, 0.5, 3.0), "subnormal": subnormal()}
+    if infinity:
+        kinds["infinity"] = choice(INF, 1.0, -2.0, 0.5, 3.0)
+    for kind, draw in kinds.items():
+        inputs = tuple(
+            replace(spec, draw=draw) if spec is not None and position in positions else spec
+            for position, spec in enumerate(base.inputs)
+        )
+        tags = base.tags | SPECIAL | ({"subnormal"} if kind == "subnormal" else set())
+        yield replace(base, name=f"{base.name}-{kind}", inputs=inputs, dtypes=FLOATS, again=(), tags=tags)
 
 
 def literal(*items: Any, shape: Sequence[int] | None = None, dtype: str | None = None) -> TensorSpec:
@@ -83,6 +104,99 @@ def only(
         if refusals or not sample.refuse:
             own = {**(attributes or {}), **sample.attributes}
             yield replace(sample, name=prefix + sample.name, attributes=own, **fields)
+
+
+def pairwise(
+    base: Sample,
+    attributes: Mapping[str, Sequence[Any]],
+    *,
+    variations: Mapping[str, Sequence[Any]] | None = None,
+    inputs: Callable[[Mapping[str, Any]], Sequence[TensorSpec | None]] | None = None,
+    more: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
+    valid: Callable[[Mapping[str, Any]], bool] | None = None,
+) -> Iterator[Sample]:
+    """Samples that have every value of each parameter together with every value of each other one, in few cases.
+
+    Most defects that need more than one attribute need two of them (Kuhn, Wallace and Gallo, Software Fault
+    Interactions and Implications for Software Testing, IEEE TSE 30(6), 2004: table 1 has 70 to 97 %).
+
+    ``attributes``: the values of each attribute, None where it is left out; they are added to ``base``'s own.
+    ``variations``: further parameters, which are no attributes: a rank, an optional input, two outputs.
+    ``inputs``: the inputs of a combination, by parameter (default: those of ``base``).
+    ``more``: attributes that follow from a combination.
+    ``valid``: whether a combination is one that ONNX allows and defines. It is also asked of the first parameters
+    of one, and takes each parameter that it looks at from the mapping by ``[]``: a no is then final.
+
+    The names say what differs from the plain operator, so that a name means the same when values are added; the
+    order is always the same. The samples run in ``base``'s dtypes, float32 where it has none.
+    """
+    parameters = {**attributes, **(variations or {})}
+
+    def chosen(places: Sequence[int]) -> dict[str, Any]:
+        return {name: items[i] for (name, items), i in zip(parameters.items(), places, strict=False)}
+
+    def allowed(places: Sequence[int]) -> bool:
+        try:
+            return valid is None or valid(chosen(places))
+        except KeyError:
+            return len(places) < len(parameters)  # it looks at one that is not chosen yet
+
+    for places in _covering([len(items) for items in parameters.values()], allowed):
+        row = chosen(places)
+        own = {name: row[name] for name in attributes if row[name] is not None}
+        yield replace(
+            base,
+            name="-".join([base.name, *filter(None, (_label(name, value) for name, value in row.items()))]),
+            inputs=tuple(inputs(row)) if inputs else base.inputs,
+            attributes={**base.attributes, **own, **(more(row) if more else {})},
+            dtypes=base.dtypes or FEW[:1],
+        )
+
+
+def _covering(sizes: Sequence[int], allowed: Callable[[Sequence[int]], bool]) -> list[list[int]]:
+    """Combinations of places that have every two allowed ones together.
+
+    AllPairs stops at the first combination that brings nothing new, and where some are not allowed that may be
+    before the end. Each pair that is then missing is held fast, and of the combinations that have it the one is taken
+    that has most of the others.
+    """
+    everything = [list(range(size)) for size in sizes]
+    found = [list(row) for row in AllPairs(everything, filter_func=allowed)]
+    together = [
+        ((i, a), (j, b))
+        for (i, first), (j, second) in itertools.combinations(enumerate(everything), 2)
+        for a, b in itertools.product(first, second)
+    ]
+    missing = set(together).difference(*map(_pairs_of, found))
+    for pair in together:
+        if pair not in missing:
+            continue
+        held = dict(pair)
+        fixed = [[held[k]] if k in held else places for k, places in enumerate(everything)]
+        rows = [list(row) for row in AllPairs(fixed, filter_func=allowed)]
+        if rows:
+            found.append(max(rows, key=lambda row: len(missing & _pairs_of(row))))
+            missing -= _pairs_of(found[-1])
+    return found
+
+
+def _pairs_of(row: Sequence[int]) -> set[tuple[tuple[int, int], tuple[int, int]]]:
+    """Every two parameters of a combination with their places."""
+    return set(itertools.combinations(enumerate(row), 2))
+
+
+def _label(name: str, value: Any) -> str:
+    """A parameter's part of a name: nothing where it is left out, a yes (or a long list) as its name, a word as it
+    is."""
+    if value is None or value is False:
+        return ""
+    if isinstance(value, str):
+        return value.lower().replace("_", "-")
+    parameter = name.lower().replace("_", "-")
+    if value is True or (value == 1 and isinstance(value, int)) or (isinstance(value, list) and len(value) > 4):
+        return parameter
+    items = "x".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    return f"{parameter}-{items}".lower()
 
 
 def _resized(
@@ -268,6 +382,8 @@ def variadic(
         size = len(special)
         table = literal(*special, shape=(size, 1)), literal(*special, shape=(1, size))
         yield Sample("special", table, dtypes=FLOATS, tags=SPECIAL)
+        small = tensor(3, 5, draw=subnormal())
+        yield Sample("subnormals", (small, small), dtypes=FLOATS, tags=SPECIAL | {"subnormal"})
     for dtype in limits:
         items = extremes(dtype)
         table = literal(*items, shape=(len(items), 1)), literal(*items, shape=(1, len(items)))
@@ -283,13 +399,15 @@ def reduction(
     empty: bool = True,
     exact: Draw | None = SMALL,
     special: Sequence[float] | None = SPECIAL_VALUES,
+    subnormals: bool = True,
     whole: TensorSpec | None = None,
     integral: tuple[str, ...] = ("int32", "int64"),
 ) -> Iterator[Sample]:
     """One operand reduced along ``axes``: an attribute before opset ``input_since``, an input from then on.
 
     ``empty``: whether a reduction over no elements is defined. ``exact``: whole numbers whose reduction is
-    exact in any order (None: there are none). ``whole``: the integer operand, reduced along axis 1, where it
+    exact in any order (None: there are none). ``subnormals``: whether operands so small that their products
+    are zero leave a result. ``whole``: the integer operand, reduced along axis 1, where it
     is not ``draw``'s. ``integral``: the integer dtypes for samples that do not run in every dtype.
     """
     x = tensor(3, 4, 5, draw=draw)
@@ -306,6 +424,7 @@ def reduction(
     yield Sample("all-axes-keepdims-0", (x,), {"keepdims": 0}, dtypes=FEW, tags=SCALAR)
     yield Sample("empty-axes", (x, const([])), {"keepdims": 0}, dtypes=FEW)
     yield Sample("no-axes-noop", (x,), {"noop_with_empty_axes": 1}, dtypes=FEW)
+    yield Sample("no-axes-noop-keepdims-0", (x,), {"noop_with_empty_axes": 1, "keepdims": 0}, dtypes=one)
     yield Sample("empty-axes-noop", (x, const([])), {"noop_with_empty_axes": 1}, dtypes=FEW)
     yield Sample("axes-at-run-time", (x, literal(1, dtype="int64")), shape=(3, 1, 5), dtypes=FEW)
     yield Sample("scalar", (tensor(draw=draw),), dtypes=FEW, tags=SCALAR)
@@ -333,6 +452,9 @@ def reduction(
         ]
         table = literal(*[v for row in rows for v in row], shape=(len(rows), 5)), const([1])
         yield Sample("special", table, {"keepdims": 0}, dtypes=FLOATS, tags=SPECIAL)
+        if subnormals:
+            small = tensor(7, 5, draw=subnormal()), const([1])
+            yield Sample("subnormals", small, dtypes=FLOATS, tags=SPECIAL | {"subnormal"})
     yield Sample("axes-attribute", (x,), {"axes": [1]}, dtypes=("float32", "float64", *integral), opset=11)
     yield Sample(
         "axes-attribute-negative", (x,), {"axes": [0, -1], "keepdims": 0}, dtypes=one, opset=input_since - 1

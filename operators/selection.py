@@ -15,7 +15,20 @@ from conformance.rules import EXACT, OrderFree
 from conformance.spec import Operator, Sample, TensorSpec, const, tensor
 
 from .movement import COPIED, PAIR, moves, positive, special_moves
-from .samples import DYNAMIC, EMPTY, INF, LARGE, NAN, SCALAR, SPECIAL, extremes, literal, refusals, tagged
+from .samples import (
+    DYNAMIC,
+    EMPTY,
+    INF,
+    LARGE,
+    NAN,
+    SCALAR,
+    SPECIAL,
+    extremes,
+    literal,
+    pairwise,
+    refusals,
+    tagged,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -83,6 +96,8 @@ def unique(
     slices = X.reshape(-1) if axis is None else X.movedim(axis, 0)
     n = slices.shape[0]
     rows = slices.reshape(n, math.prod(slices.shape[1:]))
+    if rows.is_complex():  # which torch does not sort
+        rows = torch.view_as_real(rows).flatten(1)
     _, inverse, counts = torch.unique(rows, dim=0, return_inverse=True, return_counts=True)
     positions = torch.arange(n, device=X.device)
     first = positions.new_full((counts.shape[0],), n).scatter_reduce(0, inverse, positions, "amin")
@@ -171,8 +186,10 @@ def tops() -> Iterator[Sample]:
     yield top("axis-0", (9, 4), 2, axis=0)
     yield top("axis-middle", (2, 9, 3), 4, axis=1)
     yield top("axis-negative", (2, 9, 3), 4, axis=-2)
-    yield top("unsorted", (5, 19), 6, sorted=0)
-    yield top("unsorted-smallest", (5, 19), 6, sorted=0, largest=0)
+    yield from pairwise(
+        Sample("pairs", (tensor(7, 9, draw=distinct(1.0)), const([4])), outputs=2),
+        {"axis": (None, 0, -2), "largest": (None, 0), "sorted": (None, 0)},
+    )
     yield top("one", (4, 9), 1)
     yield top("all", (4, 9), 9)
     yield top("vector", (17,), 5)
@@ -223,6 +240,13 @@ def uniques() -> Iterator[Sample]:
     yield found("only-inverse", 3, 5, outputs=(True, False, True))
     yield found("one", 1)
     yield found("rank-6", 1, 2, 1, 3, 2, 1)
+    words = literal("beta", "a", "", "beta", "alpha", "a", "a b")
+    yield tagged("strings", words, outputs=4, dtypes=("string",))
+    yield tagged("strings-unsorted", words, attributes={"sorted": 0}, outputs=4, dtypes=("string",))
+    # Complex numbers have no order.
+    numbers = literal(1 + 2j, 1 - 2j, 3, 1 + 2j, 2j, 3, 1 - 2j)
+    unsorted = {"sorted": 0}
+    yield tagged("complex", numbers, attributes=unsorted, outputs=4, dtypes=("complex64", "complex128"))
     yield tagged("scalar", tensor(), outputs=4, dtypes=PAIR, tags=SCALAR)
     yield tagged("empty", tensor(0), outputs=4, dtypes=PAIR, tags=EMPTY)
     ends = tensor(17, draw=choice(INF, -INF, 0.0, 1.0, -1.0))
@@ -249,6 +273,10 @@ def nonzeros() -> Iterator[Sample]:
     yield tagged("scalar", literal(3, shape=()), dtypes=PAIR, tags=SCALAR)
     yield tagged("scalar-zero", literal(0, shape=()), dtypes=PAIR, tags=SCALAR | EMPTY)
     yield tagged("empty", tensor(0, 3), dtypes=PAIR, tags=EMPTY)
+    numbers = literal(1 + 2j, 0, 2j, -0.0, 3, shape=(1, 5))
+    yield tagged("complex", numbers, dtypes=("complex64", "complex128"))
+    # Whether the empty string is zero, the standard does not say; any other is not.
+    yield tagged("strings", literal("a", "0", "b", "c", shape=(2, 2)), dtypes=("string",))
     unusual = literal(NAN, INF, -INF, 0.0, -0.0, 1e-40, 6e-8, 1.0)
     yield tagged("special", unusual, dtypes=FLOATS[:1] + FLOATS[3:], tags=SPECIAL)
     yield tagged("special-half", literal(NAN, INF, -0.0, 6e-8, 0.0), dtypes=("float16", "bfloat16"), tags=SPECIAL)
@@ -348,8 +376,8 @@ def suppressions() -> Iterator[Sample]:
 
 OPERATORS = (
     Operator("TopK", top_k, OrderFree(same_top), tops),
-    Operator("Unique", unique, COPIED, uniques),
-    Operator("NonZero", lambda X: torch.nonzero(X).T, EXACT, nonzeros),  # noqa: N803
-    Operator("Compress", compress, COPIED, compressions),
+    Operator("Unique", unique, COPIED, uniques, strings=True),
+    Operator("NonZero", lambda X: torch.nonzero(X).T, EXACT, nonzeros, strings=True),  # noqa: N803
+    Operator("Compress", compress, COPIED, compressions, strings=True),
     Operator("NonMaxSuppression", non_max_suppression, OrderFree(same_boxes), suppressions),
 )

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from conformance.draws import uniform
-from conformance.dtypes import lookup, torch_dtype
+from conformance.dtypes import INTEGERS, lookup, torch_dtype
 from conformance.lazy import torch
 from conformance.rules import Composite
 from conformance.spec import Operator, Sample, const, tensor
 
 from .geometry import wide
-from .samples import DYNAMIC, FEW, LARGE, refusals
+from .samples import DYNAMIC, FEW, LARGE, literal, refusals
 
 __all__ = ["OPERATORS"]
 
@@ -76,6 +76,11 @@ def _dft_samples() -> Iterator[Sample]:
     yield sample("inverse", complex_, inverse=1)
     yield sample("inverse-real", real, inverse=1)
     yield sample("onesided", real, onesided=1)
+    # A real signal's half spectrum: nothing imaginary in its first bin, nor in the last one of an even length.
+    for name, length in (("even", 8), ("odd", 9)):
+        bins = [0.5, 0.0, 1.5, -0.25, -2.0, 0.75, 0.125, 1.0, -1.0, 0.0 if length == 8 else 3.0]
+        given = literal(*bins, shape=(1, 5, 2)), const(length)
+        yield Sample(f"onesided-inverse-{name}", given, {"onesided": 1, "inverse": 1}, dtypes=FEW)
     yield sample("onesided-odd", (2, 9, 1), onesided=1)
     yield sample("power-of-two", (2, 16, 1))
     yield sample("prime", (1, 13, 2))
@@ -89,6 +94,7 @@ def _dft_samples() -> Iterator[Sample]:
     yield sample("axis-0", (6, 5, 2), None, 0)
     yield sample("negative-axis", (2, 6, 5, 1), None, -3)
     yield sample("axis-and-length", (2, 6, 5, 1), 8, 1, onesided=1)
+    yield Sample("length-int32", (tensor(2, 10, 1), const(16, "int32")), dtypes=FEW)
     yield sample("length-256", (3, 256, 1), onesided=1, tags=LARGE)
     yield sample("length-1000", (1, 1000, 2), dtypes=ONE, tags=LARGE)
     yield sample("dynamic", real, again=((tensor(1, 7, 1),), (tensor(3, 16, 1),)), tags=DYNAMIC)
@@ -143,6 +149,8 @@ def _stft_samples() -> Iterator[Sample]:
 
     yield sample("window", (1, 64, 1), 8, window=16, dtypes=ALL)
     yield sample("length", (1, 64, 1), 8, length=16)
+    sizes = const(8, "int32"), tensor(16, draw=uniform(0.0, 1.0), constant=True), const(16, "int32")
+    yield Sample("sizes-int32", (tensor(1, 64, 1), *sizes), dtypes=FEW)
     yield sample("window-and-length", (2, 50, 1), 7, window=12, length=12)
     yield sample("both-sides", (1, 64, 1), 8, window=16, onesided=0)
     yield sample("complex", (2, 40, 2), 5, window=10, onesided=0)
@@ -187,6 +195,9 @@ def _window_samples(more: Sequence[str] = ()) -> Iterator[Sample]:
             if size > 1:
                 symmetric = {**attributes, "periodic": 0}
                 yield Sample(f"symmetric-{size}-{dtype}", (const(size),), symmetric, dtypes=(dtype,))
+    # All between 0 and 1, but for a first 0: a cast, the last step of the function body, cuts the fractions off.
+    for dtype in INTEGERS:
+        yield Sample(f"whole-{dtype}", (const(7),), {"output_datatype": lookup(dtype).onnx}, dtypes=(dtype,))
     yield Sample("size-int32", (const(12, "int32"),), dtypes=ONE)
     yield Sample("size-at-run-time", (tensor(draw=_TWELVE, dtype="int64"),), shape=(12,), dtypes=ONE)
     yield Sample("size-float", (const(12.0, "float32"),), dtypes=ONE, refuse="a size is an integer")
@@ -247,6 +258,14 @@ def _mel_samples() -> Iterator[Sample]:
     yield sample("one-band", 1, 32, 8000, 100.0, 3000.0)
     for dtype in ("float16", "float64", "bfloat16"):
         yield sample(f"speech-{dtype}", 8, 64, 8192, 50.0, 4000.0, dtype)
+    # Band edges on the spectrum's bins 0, 1 and 2: nothing but zeros and a one, and the edges' rounding moves none.
+    narrow = const(1), const(16), const(8192)
+    for dtype in INTEGERS:
+        edges = const(0.0, "float32"), const(2944.0, "float32")
+        yield Sample(f"whole-{dtype}", (*narrow, *edges), {"output_datatype": lookup(dtype).onnx}, dtypes=(dtype,))
+    for dtype in ("float16", "bfloat16", "float64"):
+        edges = const(0.0, dtype), const(2944.0, dtype)
+        yield Sample(f"edges-{dtype}", (*narrow, *edges), dtypes=ONE)
     whole = (*(const(v, "int32") for v in (8, 64, 8192)), const(50.0, "float32"), const(4000.0, "float32"))
     yield Sample("sizes-int32", whole, dtypes=ONE)
 

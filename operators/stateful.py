@@ -12,7 +12,7 @@ from conformance.rules import Composite
 from conformance.spec import Operator, Sample, TensorSpec, tensor
 
 from .geometry import wide
-from .samples import DYNAMIC, EMPTY, FEW, INF, LARGE, NAN, SPECIAL, literal, only, refusals
+from .samples import DYNAMIC, EMPTY, FEW, INF, LARGE, NAN, SPECIAL, literal, only, pairwise, refusals
 
 __all__ = ["OPERATORS"]
 
@@ -187,7 +187,7 @@ def _linear_attention_samples() -> Iterator[Sample]:
     for rule in ("linear", "gated", "delta", "gated_delta"):
         word = rule.replace("_", "-")
         yield sample(word, rule, ALL)
-        yield sample(f"{word}-past", rule, past=True)
+        yield sample(f"{word}-past", rule, ALL if rule == "linear" else FEW, past=True)
         yield sample(f"{word}-decode-step", rule, length=1, past=True)
     yield Sample(
         "default-rule", inputs("gated_delta"), {"q_num_heads": 2, "kv_num_heads": 2}, outputs=2, dtypes=FEW
@@ -197,8 +197,15 @@ def _linear_attention_samples() -> Iterator[Sample]:
     yield sample("one-beta", "delta", one_beta=True)
     yield sample("grouped", "gated_delta", heads=(6, 2))
     yield sample("one-key-head", "linear", heads=(4, 1))
-    yield sample("scale", "linear", scale=0.3)
-    yield sample("chunks-of-2", "gated_delta", chunk_size=2)
+    yield from pairwise(
+        Sample("pairs", (), {"q_num_heads": 2, "kv_num_heads": 2}, outputs=2),
+        {
+            "update_rule": (None, "linear", "gated", "delta"),
+            "scale": (None, 0.3),
+            "chunk_size": (None, 2),
+        },
+        inputs=lambda row: inputs(row["update_rule"] or "gated_delta"),
+    )
     yield sample("ones", "gated_delta", batch=1, length=1, heads=(1, 1), size=1, values=1)
     yield sample("tails", "gated_delta", batch=1, length=17, heads=(3, 3), size=19, values=13)
     yield sample(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from conformance.spec import Operator, Sample, Shape, TensorSpec, tensor
 
 from .estimators import TRANSFORMS, listed, transformed
 from .features import ML, NUMBERS, real
-from .samples import DYNAMIC, EMPTY, INF, LARGE, NAN, SPECIAL
+from .samples import DYNAMIC, EMPTY, INF, LARGE, NAN, SPECIAL, pairwise
 
 __all__ = ["OPERATORS", "Forest"]
 
@@ -254,6 +254,11 @@ def _inputs(whole: bool = False) -> TensorSpec:
     return tensor(9, 4, draw=integers(-3, 3) if whole else normal())
 
 
+def _none_of_the_first(count: int, run: int) -> list[float]:
+    """Votes for three targets in turn, ``run`` for each, and all of them 0 for the first one."""
+    return [0.0 if i // run % 3 == 0 else 0.05 + (7 * i % 64) / 64 for i in range(count)]
+
+
 def _common(make: Any, shapes: list[Shape]) -> Iterator[Sample]:
     """What the two older operators share; ``make(name, x, dtypes, grown's arguments, attributes, fields)``. ``shapes``: the
     outputs', for 9 rows: ONNX infers them from version 3 on."""
@@ -287,7 +292,7 @@ def _doubles(attributes: dict[str, Any], votes: str) -> dict[str, Any]:
     import onnx
 
     moved = dict(attributes)
-    for key in ("nodes_values", f"{votes}_weights", "base_values"):
+    for key in ("nodes_values", "nodes_hitrates", f"{votes}_weights", "base_values"):
         if key in moved:
             items = np.array(moved.pop(key), np.float64) * (1 + 2.0**-30)
             moved[f"{key}_as_tensor"] = onnx.numpy_helper.from_array(items)
@@ -327,10 +332,25 @@ def _regressor_samples() -> Iterator[Sample]:
     for transform in TRANSFORMS[1:4]:
         word = transform.lower().replace("_", "-")
         yield make(word, _inputs(), ONE, three, {"post_transform": transform})
+        if transform != "LOGISTIC":  # the first target has no votes: a zero, which one of the two leaves there
+            chosen = {"post_transform": transform, "target_weights": _none_of_the_first(72, 1)}
+            yield make(f"{word}-of-zeros", _inputs(), ONE, three, chosen)
     probabilities = {"weights": (0.1, 0.3), "targets": 2}
     yield make("probit", _inputs(), ONE, probabilities, {"post_transform": "PROBIT"})
+    # A probit is of a probability.
+    small = make("pairs", _inputs(), ONE, {"targets": 3, "weights": (0.01, 0.1)})
+    yield from pairwise(
+        small,
+        {
+            "aggregate_function": (None, "AVERAGE", "MIN", "MAX"),
+            "post_transform": (None, *TRANSFORMS[1:]),
+            "base_values": (None, [0.25, 0.125, 0.5]),
+            "nodes_hitrates": (None, [0.5] * 45),
+            "nodes_missing_value_tracks_true": (None, [int(i % 3 != 1) for i in range(45)]),
+        },
+    )
     yield make("doubles", _inputs(), ("float64",), three, base, doubles=True)
-    yield make("hit-rates", _inputs(), ONE, {}, {"nodes_hitrates": [1.0] * 45})
+    yield make("hit-rates-doubles", _inputs(), ("float64",), three, {"nodes_hitrates": [1.0] * 45}, doubles=True)
     yield make("no-such-mode", _inputs(), ONE, {"modes": ("BRANCH_NEAR",)}, refuse="no such mode")
     yield make(
         "no-such-aggregate", _inputs(), ONE, {}, {"aggregate_function": "MEDIAN"}, refuse="no such function"
@@ -369,8 +389,21 @@ def _classifier_samples() -> Iterator[Sample]:
     for transform in TRANSFORMS[1:4]:
         word = transform.lower().replace("_", "-")
         yield make(word, _inputs(), ONE, {"weights": (-2.0, 2.0)}, {"post_transform": transform})
+        if transform != "LOGISTIC":  # the first class has no votes: a zero, which one of the two leaves there
+            chosen = {"post_transform": transform, "class_weights": _none_of_the_first(72, 1)}
+            yield make(f"{word}-of-zeros", _inputs(), ONE, {}, chosen)
     yield make("probit", _inputs(), ONE, {}, {"post_transform": "PROBIT"})
     yield make("two-classes", _inputs(), REAL, {"targets": 2})
+    yield from pairwise(
+        make("pairs", _inputs(), ONE, {"weights": (0.01, 0.1)}),
+        {
+            "post_transform": (None, *TRANSFORMS[1:]),
+            "base_values": (None, [0.25, 0.125, 0.5]),
+            "nodes_hitrates": (None, [0.5] * 45),
+            "nodes_missing_value_tracks_true": (None, [int(i % 3 != 1) for i in range(45)]),
+        },
+    )
+    yield make("hit-rates-doubles", _inputs(), ("float64",), {}, {"nodes_hitrates": [1.0] * 45}, doubles=True)
     # One sum for two classes: of a forest (shares up to 1) and of boosted trees (logarithms of odds).
     second = {"classlabels_int64s": [5, -3]}
     yield make("one-score-shares", _inputs(), REAL, {"targets": 1}, second)
@@ -461,6 +494,9 @@ def _ensemble_samples() -> Iterator[Sample]:
         word = transform.lower().replace("_", "-")
         more = {"n_targets": 3, "post_transform": number}
         yield from make(word, _inputs(), {"trees": 9}, more, dtypes=ONE)
+        if transform != "LOGISTIC":  # the first target has no votes: a zero, which one of the two leaves there
+            chosen = {**more, "leaf_weights": array(_none_of_the_first(72, 8), "float32")}
+            yield from make(f"{word}-of-zeros", _inputs(), {"trees": 9}, chosen, dtypes=ONE)
     shares = {"weights": (0.1, 0.3), "trees": 2}
     yield from make("probit", _inputs(), shares, {"post_transform": 4}, dtypes=ONE)
     stump = {"nodes_truenodeids": [0, 1], "nodes_falsenodeids": [0, 1]}
@@ -471,8 +507,18 @@ def _ensemble_samples() -> Iterator[Sample]:
     sizes = ((tensor(1, 4),), (tensor(65, 4),))
     yield from make("dynamic", _inputs(), dtypes=ONE, again=sizes, tags=DYNAMIC)
     yield from make("empty", tensor(0, 4), dtypes=ONE, tags=EMPTY)
-    rates = {"nodes_hitrates": onnx.numpy_helper.from_array(np.ones(21, np.float32))}
-    yield from make("hit-rates", _inputs(), {}, rates, dtypes=ONE)
+    shared = {"n_targets": 2}
+    (small,) = make("pairs", _inputs(), {"weights": (0.01, 0.1)}, shared, dtypes=ONE)
+    yield from pairwise(
+        replace(small, name="pairs"),
+        {
+            "aggregate_function": (None, 0, 2, 3),
+            "post_transform": (None, 1, 2, 3, 4),
+            "nodes_missing_value_tracks_true": (None, [int(i % 3 != 1) for i in range(21)]),
+        },
+        variations={"hitrates": (False, True)},
+        more=lambda row: {"nodes_hitrates": array([0.5] * 21, "float32")} if row["hitrates"] else {},
+    )
     unknown = {"nodes_modes": onnx.numpy_helper.from_array(np.full(21, 9, np.uint8))}
     yield from make("no-such-mode", _inputs(), {}, unknown, dtypes=ONE, refuse="mode 9")
     lost = {"nodes_truenodeids": [99] * 21}

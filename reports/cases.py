@@ -31,10 +31,12 @@ def _given(command: Sequence[str]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Reproduce:
-    """How a case of this run is run again: the folder as the run named it, and the start of the command."""
+    """How a case of this run is run again: the folder as the run named it, and the start of the command, for one of
+    the suite and for one of ONNX's vectors."""
 
     folder: str
     run: str
+    vectors: str
 
     @classmethod
     def of(cls, run: RunFolder) -> Reproduce:
@@ -45,21 +47,25 @@ class Reproduce:
         options = backend.get("options")
         for key, value in options.items() if isinstance(options, Mapping) else ():
             parts += ["--option", f"{key}={value}"]
-        for key, flag, default in _SUITE:
-            if run.suite.get(key, default) != default:
-                parts += [flag, str(run.suite[key])]
-        for flag in ("--python", "--timeout", "--memory"):
-            if flag in given:
-                parts += [flag, given[flag]]
-        return cls(folder, shlex.join(parts))
+        ends = []
+        for suite in (run.suite, {**run.suite, "name": "vectors"}):
+            end = [
+                w for k, flag, default in _SUITE if suite.get(k, default) != default for w in (flag, str(suite[k]))
+            ]
+            ends.append(end)
+        same = [w for flag in ("--python", "--timeout", "--memory") if flag in given for w in (flag, given[flag])]
+        return cls(folder, *(shlex.join([*parts, *end, *same]) for end in ends))
 
     def commands(self, case: PlannedCase) -> tuple[str, ...]:
-        """Export the case as files that need nothing of this project; run its operator or model again."""
-        only = ["--operator", label(case.domain, case.operator), "--dtype", case.dtype]
-        if case.source is not Source.OPERATOR:
+        """Export the case as files that need nothing of this project; run its operator or model, or the vector
+        itself, again."""
+        start, only = self.run, ["--operator", label(case.domain, case.operator), "--dtype", case.dtype]
+        if case.source is Source.VECTOR:
+            start, only = self.vectors, ["--vectors", case.case.removeprefix("vectors/")]
+        elif case.source is not Source.OPERATOR:
             only = ["--model", case.model or ""]
         export = ["conformance", "export", self.folder, case.case, "-o", "reproduction"]
-        return shlex.join(export), f"{self.run} {shlex.join([*only, '-o', 'again'])}"
+        return shlex.join(export), f"{start} {shlex.join([*only, '-o', 'again'])}"
 
 
 @dataclass(frozen=True, slots=True)

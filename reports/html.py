@@ -18,6 +18,7 @@ from .distribution import HEIGHT, TICKS, WIDTH
 from .language import Language, load_language
 from .payload import as_script, columns
 from .tally import SEVERITY, SYMBOLS, figure, weighted
+from .tally import percent as part_of
 from .viewmodel import Page, page
 from .visible import clip, visible
 
@@ -26,7 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ["SECTIONS", "environment", "render_report", "write_report"]
 
-SECTIONS = ("criteria", "fixes", "operators", "models", "accuracy", "worst", "declined", "evidence", "method")
+SECTIONS = (
+    *("criteria", "fixes", "operators", "models", "accuracy", "worst", "vectors", "declined", "evidence"),
+    "method",
+)
 ROMAN = {1: "I", 2: "II", 3: "III"}
 
 
@@ -72,6 +76,7 @@ def environment() -> Environment:
         tiers=TIERS,
         figure=figure,
         grouped=grouped,
+        share=part_of,
         exact_percent=exact_percent,
         weighted=weighted,
         clip=clip,
@@ -106,13 +111,20 @@ def render_report(content: Page, language: Language) -> str:
         .render(
             page=content,
             t=language,
-            anchors=SECTIONS,
+            anchors=_anchors(content),
             plot={"width": WIDTH, "height": HEIGHT, "ticks": TICKS},
             data=Markup(as_script(columns(content, words))),
             script=script,
             script_hash=script_hash,
         )
     )
+
+
+def _anchors(content: Page) -> tuple[str, ...]:
+    """The sections that the page shows."""
+    if content.only_vectors:
+        return SECTIONS[SECTIONS.index("vectors") :]
+    return tuple(anchor for anchor in SECTIONS if anchor != "vectors" or content.vectors)
 
 
 def write_report(folder: Path, language: str = "en", graded: tuple[RunFolder, Certificate] | None = None) -> Path:

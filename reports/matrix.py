@@ -49,6 +49,7 @@ class MatrixRow:
     family: str
     core: bool
     common: bool
+    extension: bool
     cells: tuple[Tally | None, ...]
 
 
@@ -118,9 +119,15 @@ def _operator_rows(pages: Sequence[Page]) -> tuple[tuple[str, tuple[MatrixRow, .
     for label, operator in sorted(known.items()):
         found = [table.get(label) for table in tables]
         cells = tuple(o.tally if o is not None and o.tally.total else None for o in found)
-        row = MatrixRow(label, operator.family, operator.core, operator.common, cells)
+        row = MatrixRow(label, operator.family, operator.core, operator.common, operator.extension, cells)
         families.setdefault(operator.family, []).append(row)
-    return tuple((family, tuple(rows)) for family, rows in sorted(families.items()))
+    return tuple((family, tuple(rows)) for family, rows in sorted(families.items(), key=_counted_first))
+
+
+def _counted_first(family: tuple[str, list[MatrixRow]]) -> tuple[bool, str]:
+    """Families of operators that no tier counts come last."""
+    name, rows = family
+    return all(row.extension for row in rows), name
 
 
 def _model_rows(pages: Sequence[Page]) -> tuple[ModelRow, ...]:

@@ -19,7 +19,10 @@ __all__ = ["MESSAGE_BUDGET", "as_script", "columns"]
 
 MESSAGE_BUDGET = 1_200_000  # characters of distinct messages and logs: a third of the page's 4 MB
 _LIMITS = (4000, 2000, 1000, 500, 250, 120, 60, 20)
-_DETAIL = ("ulp", "bits", "median_units", "elements", "share", "output", "index", "actual", "expected", "allowed")
+_DETAIL = (
+    *("ulp", "bits", "median_units", "elements", "share", "output", "index", "actual", "expected", "allowed"),
+    "similar",
+)
 
 
 class _Table:
@@ -101,7 +104,11 @@ def columns(page: Page, words: Mapping[str, str]) -> dict[str, Any]:
         "strips": [model.name for model in page.models],
         "nodes": [[node.number for node in model.nodes] for model in page.models],
         "names": [[node.name for node in model.nodes] for model in page.models],
-        "reproduce": {"folder": page.reproduce.folder, "run": page.reproduce.run},
+        "reproduce": {
+            "folder": page.reproduce.folder,
+            "run": page.reproduce.run,
+            "vectors": page.reproduce.vectors,
+        },
         "words": dict(words),
     }
 

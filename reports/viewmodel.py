@@ -13,12 +13,12 @@ from typing import Any
 
 from ..certificate import Blocker, Certificate, Missing, Summary, Waived
 from ..dtypes import BOOL, DTYPES, FLOATS, SIGNED, UNSIGNED
-from ..runfolder import PlannedModel, PlannedOperator, RunFolder
-from ..spec import Source, Verdict
+from ..runfolder import PlannedModel, PlannedOperator, PlannedVectors, RunFolder
+from ..spec import PUBLISHED, Source, Verdict
 from .cases import CaseView, Reproduce, case_view, label, real, strings, worst
 from .criteria import CriterionView, TierView, tier_views
 from .distribution import Distribution, distribution
-from .tally import Tally
+from .tally import SEVERITY, Tally
 
 __all__ = [
     "BlockerView",
@@ -29,12 +29,14 @@ __all__ = [
     "OperatorView",
     "Page",
     "UnsupportedView",
+    "VectorsView",
     "WaivedView",
     "page",
 ]
 
 WORST = 20  # cases furthest outside their bound, and as many of the other failures
 LONG_NAME = 28  # characters: a longer name than that is set smaller, or it would fill the certificate
+LISTED_VECTORS = 100  # of each verdict, with message and commands: a page in which all fail stays under 4 MB
 LISTED = 30  # failing nodes named under a model's strip; the page says how many more there are
 
 
@@ -55,6 +57,7 @@ class OperatorView:
     rule: str
     core: bool
     common: bool
+    extension: bool
     tally: Tally
     cells: tuple[Cell | None, ...]
 
@@ -134,8 +137,23 @@ class UnsupportedView:
 
 
 @dataclass(frozen=True, slots=True)
+class VectorsView:
+    """ONNX's published vectors. ``of``: whose. ``similar``: how many ONNX's own tolerance accepts. ``published``:
+    those that are held against their published outputs. ``failing``: those that did not pass, by verdict, and how many
+    more of it there are. ``unjudged``: the names of those that can have no verdict, by the reason."""
+
+    of: str
+    tally: Tally
+    similar: int
+    defined: Tally
+    published: Tally
+    failing: tuple[tuple[Verdict, tuple[CaseView, ...], int], ...]
+    unjudged: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
-    """The whole report. ``declared``, ``environment``: (name, value) pairs, nested names joined with a dot."""
+    """The whole report. ``tally``: of the suite's cases; ``planned``: of all, ``vectors`` included. ``declared``, ``environment``: (name, value) pairs, nested names joined with a dot."""
 
     backend: str
     version: str
@@ -151,6 +169,7 @@ class Page:
     declared: tuple[tuple[str, str], ...]
     environment: tuple[tuple[str, str], ...]
     tally: Tally
+    planned: Tally
     sources: tuple[tuple[Source, Tally], ...]
     first_failing: CriterionView | None
     tiers: tuple[TierView, ...]
@@ -165,6 +184,7 @@ class Page:
     failures: tuple[CaseView, ...]
     more_failures: int
     closest: tuple[CaseView, ...]
+    vectors: VectorsView | None
     waived: tuple[WaivedView, ...]
     waiver_errors: tuple[str, ...]
     unsupported: tuple[UnsupportedView, ...]
@@ -177,12 +197,17 @@ class Page:
 
     @property
     def not_run(self) -> int:
-        return self.tally[Verdict.NOT_RUN]
+        return self.planned[Verdict.NOT_RUN]
 
     @property
     def selected(self) -> bool:
         """The plan is the whole suite, not a part that somebody picked."""
         return self.suite.get("complete") is True
+
+    @property
+    def only_vectors(self) -> bool:
+        """Nothing of the suite itself was planned."""
+        return self.vectors is not None and not self.tally.total
 
     @property
     def clean_operators(self) -> int:
@@ -201,8 +226,9 @@ def page(run: RunFolder, certificate: Certificate) -> Page:
         for number, planned in enumerate(run.plan.cases.values())
     )
     by_id = {case.id: case for case in cases}
-    dtypes = _columns(cases)
-    furthest, failures, closest = worst(cases)
+    suite = tuple(case for case in cases if case.source is not Source.VECTOR)
+    dtypes = _columns(suite)
+    furthest, failures, closest = worst(suite)
     tiers, first = tier_views(certificate)
     backend, header = run.backend, run.run
     return Page(
@@ -219,24 +245,26 @@ def page(run: RunFolder, certificate: Certificate) -> Page:
         command=_command(header.get("command")),
         declared=tuple(_pairs(backend)),
         environment=tuple(_pairs(header.get("environment") or {})),
-        tally=Tally.of(case.verdict for case in cases),
+        tally=Tally.of(case.verdict for case in suite),
+        planned=Tally.of(case.verdict for case in cases),
         sources=tuple((s, Tally.of(case.verdict for case in cases if case.source is s)) for s in Source),
         first_failing=first,
         tiers=tiers,
         missing=certificate.missing,
         blockers=tuple(_blocker(blocker, by_id) for blocker in certificate.blockers),
         dtypes=dtypes,
-        families=_families(run, cases, dtypes),
+        families=_families(run, suite, dtypes),
         models=tuple(_model(model, by_id) for model in run.plan.models),
-        distributions=_distributions(cases),
+        distributions=_distributions(suite),
         furthest=tuple(furthest[:WORST]),
         more_furthest=max(0, len(furthest) - WORST),
         failures=tuple(failures[:WORST]),
         more_failures=max(0, len(failures) - WORST),
         closest=tuple(closest),
+        vectors=_vectors(run, cases),
         waived=tuple(WaivedView(w, w.link if _safe(w.link) else None) for w in certificate.waived),
         waiver_errors=certificate.waiver_errors,
-        unsupported=_unsupported(cases),
+        unsupported=_unsupported(suite),
         cases=cases,
         reproduce=reproduce,
     )
@@ -289,13 +317,15 @@ def _families(run: RunFolder, cases: Sequence[CaseView], dtypes: Sequence[str]) 
                 rule=operator.rule,
                 core=operator.core,
                 common=operator.common,
+                extension=operator.extension,
                 tally=sum(tallies.values(), Tally()),
                 cells=cells,
             )
         )
     return tuple(
         FamilyView(name, tuple(sorted(operators, key=lambda o: o.label)))
-        for name, operators in sorted(rows.items())
+        # What no tier counts comes last.
+        for name, operators in sorted(rows.items(), key=lambda item: (all(o.extension for o in item[1]), item[0]))
     )
 
 
@@ -363,6 +393,30 @@ def _unsupported(cases: Iterable[CaseView]) -> tuple[UnsupportedView, ...]:
         for operator, found in declined.items()
     ]
     return tuple(sorted(views, key=lambda view: (-view.count, view.operator)))
+
+
+def _vectors(run: RunFolder, cases: Iterable[CaseView]) -> VectorsView | None:
+    found = [case for case in cases if case.source is Source.VECTOR]
+    if not found and run.plan.vectors is None:
+        return None
+    by_verdict: dict[Verdict, list[CaseView]] = {}
+    for case in found:
+        by_verdict.setdefault(case.verdict, []).append(case)
+    planned = run.plan.vectors or PlannedVectors("ONNX")
+    tagged = [(PUBLISHED in run.plan.cases[case.id].tags, case.verdict) for case in found]
+    return VectorsView(
+        of=planned.of,
+        tally=Tally.of(case.verdict for case in found),
+        similar=sum(case.error.get("similar") is True for case in found),
+        defined=Tally.of(verdict for published, verdict in tagged if not published),
+        published=Tally.of(verdict for published, verdict in tagged if published),
+        failing=tuple(
+            (v, tuple(by_verdict[v][:LISTED_VECTORS]), max(0, len(by_verdict[v]) - LISTED_VECTORS))
+            for v in SEVERITY
+            if v in by_verdict and v is not Verdict.PASS
+        ),
+        unjudged=tuple(planned.unjudged.items()),
+    )
 
 
 def _pairs(data: Any, prefix: str = "") -> Iterable[tuple[str, str]]:

@@ -38,13 +38,16 @@
 
   function commands(n) {
     const reproduce = data.reproduce;
-    const fromOperator = data.sources[data.source[n]] === "operator";
-    const only = fromOperator
-      ? ["--operator", data.operators[data.operator[n]], "--dtype", data.dtypes[data.dtype[n]]]
-      : ["--model", data.models[data.model[n]]];
+    const source = data.sources[data.source[n]];
+    const only =
+      source === "operator"
+        ? ["--operator", data.operators[data.operator[n]], "--dtype", data.dtypes[data.dtype[n]]]
+        : source === "vector"
+          ? ["--vectors", data.id[n].replace(/^vectors\//, "")]
+          : ["--model", data.models[data.model[n]]];
     return [
       ["conformance", "export", reproduce.folder, data.id[n], "-o", "reproduction"].map(quote).join(" "),
-      reproduce.run + " " + [...only, "-o", "again"].map(quote).join(" "),
+      (source === "vector" ? reproduce.vectors : reproduce.run) + " " + [...only, "-o", "again"].map(quote).join(" "),
     ];
   }
 
@@ -97,6 +100,7 @@
     row("actual", detail.actual);
     row("expected", detail.expected);
     row("allowed", detail.allowed);
+    if (detail.similar !== undefined) row("similar", detail.similar ? word("similar.yes") : word("similar.no"));
     row("after", detail.after);
     if (detail.differs) row("repeat", word("differs"));
     const content = [element("p", {}, badge(data.verdict[n]))];

@@ -122,6 +122,7 @@ def build(
     complete: bool = True,
     operators_per_family: int = 99,
     models: int = 16,
+    vectors: int = 0,
     mischief: Mischief | None = None,
     backend: str = "onnxruntime",
     version: str = "1.32.0",
@@ -239,6 +240,13 @@ def build(
             "parameters": rng.randrange(10**6, 10**9),
         })  # fmt: skip
 
+    for number in range(vectors):
+        flaws["Vector", "*"] = BAD[number % len(BAD)]
+        tags = ["published"] if number % 3 == 0 else []
+        add(f"vectors/test_{number}", "Vector", "float32", "vector", "vectors", "rounded", tags=tags)
+        if results[-1]["source"] == "vector" and results[-1]["error"]:
+            results[-1]["error"]["similar"] = number % 4 != 0
+
     suite = {**SUITE, "complete": True}
     description = {
         "spec": twist(backend), "name": twist(backend), "version": twist(version), "device": twist("CPU"),
@@ -258,6 +266,12 @@ def build(
         "seconds": 318.4,
     }  # fmt: skip
     plan = {"format": 1, "suite": suite, "cases": cases, "models": graphs, "operators": catalogue}
+    if vectors:
+        unjudged = {
+            "random": [twist("test_drawn")],
+            twist("another"): [twist(f"test_{n}_of_more") for n in range(20)],
+        }
+        plan["vectors"] = {"of": twist("ONNX 1.23.2"), "digest": "77" * 16, "unjudged": unjudged}
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "run.json", run)
     _write(folder / "plan.json", plan)

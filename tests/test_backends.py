@@ -48,6 +48,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
         "float8_e5m2": TensorProto.FLOAT8E5M2,
         "string": TensorProto.STRING,
         "float16": TensorProto.FLOAT16,
+        "complex64": TensorProto.COMPLEX64,
     }
     same = {
         name: save(
@@ -298,6 +299,8 @@ def test_onnxruntime_tells_what_it_lacks_from_what_is_no_model(runtime: Pool, mo
     assert lacking.status == "unsupported"
     assert "Could not find an implementation for Atan" in lacking.message
     assert one(runtime, models["unknown"]).status == "unsupported"
+    numbers = one(runtime, models["complex64"], np.ones((2, 3), np.complex64))
+    assert numbers.status == "unsupported", numbers.message
     for name in ("invalid", "broken", "missing"):
         assert one(runtime, models[name]).status == "error", name
 
@@ -334,6 +337,20 @@ def test_the_reference_evaluator_runs_and_refuses_what_is_no_model(models: Mappi
         assert one(pool, models["bfloat16"], x).outputs[0][0].dtype == x.dtype
         for name in ("unknown", "invalid", "broken"):
             assert one(pool, models[name]).status == "error", name
+
+
+def test_torch_takes_complex_numbers_and_declines_strings(tmp_path: Path, models: Mapping[str, Path]) -> None:
+    made = helper.make_node("Constant", [], ["y"], value_strings=["a", "b"])
+    constant = save(
+        tmp_path, "constant", [made], [value("x", TensorProto.FLOAT, 3)], [value("y", TensorProto.STRING, 2)]
+    )
+    numbers = np.array([[1 + 2j, 0, 1], [3j, -1, 2]], np.complex64)
+    with Pool(Launch(resolve("torch"))) as pool:
+        (y,) = one(pool, models["complex64"], numbers).outputs[0]
+        assert (y.dtype, y.tolist()) == (numbers.dtype, numbers.tolist())
+        for model, x in ((models["string"], np.full((2, 3), "a", object)), (constant, X)):
+            outcome = one(pool, model, x)
+            assert (outcome.status, outcome.message) == ("unsupported", "torch has no strings")
 
 
 ONNX_BACKEND = """

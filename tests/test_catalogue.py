@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import collections
+from collections.abc import Iterable
 
 import onnx
 import pytest
 
-from conformance.graphs import domain_opset, schema_of
+from conformance.graphs import allowed_dtypes, build, domain_opset, lookup_name, schema_of
 from conformance.operators import catalogue
-from conformance.plan import Plan, Selection, build_plan
+from conformance.plan import Plan, Selection, build_plan, samples_of
+from conformance.spec import Case, Source
 
 DOMAINS = ("", "ai.onnx.ml")
 NEWEST = onnx.defs.onnx_opset_version()
@@ -81,3 +83,93 @@ def test_a_case_is_of_a_version_that_has_its_operator(opset: int) -> None:
     tree = {c.operator for c in cases if c.operator.startswith("TreeEnsemble")}
     assert ("TreeEnsemble" in tree) == (newest >= 5)
     assert "TreeEnsembleClassifier" in tree
+
+
+# The dtypes that a type variable may stand for and no case asks for, by operator and variable, each with its reason.
+_INTEGERS = {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"}
+_CONSTANTS = "the function body holds the window's constants in float32, which the formula does not"
+_STASHED = "stage one is computed in float32: the result has no digits of float64"
+_LONE = "no operator takes a sequence of it, and a case has tensors as its outputs"
+UNASKED: dict[tuple[str, str], tuple[set[str], str]] = {
+    ("Attention", "U"): (
+        _INTEGERS,
+        "a mask is boolean or a float of the type of query, key and value, says the text",
+    ),
+    ("BlackmanWindow", "T2"): ({"float64"}, _CONSTANTS),
+    ("HammingWindow", "T2"): ({"float64"}, _CONSTANTS),
+    ("LayerNormalization", "T"): ({"float64"}, _STASHED),
+    ("MeanVarianceNormalization", "T"): (
+        {"float16", "bfloat16", "float64"},
+        "its function body adds a float32 epsilon: ONNX's checker refuses the model",
+    ),
+    ("RMSNormalization", "T"): ({"float64"}, _STASHED),
+    ("RMSNormalization", "V"): ({"float64"}, _STASHED),
+    ("SoftmaxCrossEntropyLoss", "T"): (
+        {"bfloat16"},
+        "its function body uses a NegativeLogLikelihoodLoss without it",
+    ),
+    ("SplitToSequence", "T"): ({"bfloat16"}, _LONE),
+    ("SplitToSequence", "S"): ({"bfloat16"}, _LONE),
+}
+
+
+def _element(of: onnx.TypeProto) -> str:
+    """The dtype of a tensor, or of the tensors in a sequence or an optional; "" where there are none."""
+    kind = of.WhichOneof("value")
+    while kind in ("sequence_type", "optional_type"):
+        of = getattr(of, kind).elem_type
+        kind = of.WhichOneof("value")
+    return lookup_name(of.tensor_type.elem_type) if kind == "tensor_type" else ""
+
+
+def _variables(domain: str, name: str) -> dict[str, set[str]]:
+    """The dtypes of every type variable of an operator's inputs and outputs, as of the newest opset."""
+    newest = domain_opset(domain, NEWEST)
+    schema = schema_of(name, newest, domain)
+    used = {formal.type_str for formal in (*schema.inputs, *schema.outputs)}
+    choices = {v: set(allowed_dtypes(name, newest, domain, v)) - {""} for v in used}
+    return {v: dtypes for v, dtypes in choices.items() if len(dtypes) > 1}
+
+
+def _asked(cases: Iterable[Case]) -> dict[tuple[str, str, str], set[str]]:
+    """The dtypes that cases have, by domain, operator and type variable."""
+    found: dict[tuple[str, str, str], set[str]] = collections.defaultdict(set)
+    for case in cases:
+        operator = catalogue()[case.domain, case.operator]
+        content = build(operator, samples_of(operator)[case.index], case.dtype, case.opset, case.id)
+        graph = onnx.shape_inference.infer_shapes(content.model).graph
+        types = {v.name: _element(v.type) for v in (*graph.input, *graph.output, *graph.value_info)}
+        types |= {t.name: lookup_name(t.data_type) for t in graph.initializer}
+        # By position: the newest version may call its variables by other names than the case's.
+        schema = schema_of(case.operator, domain_opset(case.domain, NEWEST), case.domain)
+        for node in graph.node:
+            if node.op_type == case.operator:
+                for formals, names in ((schema.inputs, node.input), (schema.outputs, node.output)):
+                    for position, name in enumerate(names):
+                        if name and formals:
+                            variable = formals[min(position, len(formals) - 1)].type_str
+                            found[case.domain, case.operator, variable].add(types.get(name, ""))
+    return found
+
+
+def test_every_dtype_that_a_schema_allows_has_a_case_or_a_reason(plan: Plan) -> None:
+    """For each type variable of an operator's inputs and outputs; it fails where a new onnx adds a dtype."""
+    cases = [c for c in plan.cases if c.source is Source.OPERATOR and not c.tags & {"refuse", "large"}]
+    asked = _asked(cases)
+    missing: dict[tuple[str, str], set[str]] = {}
+    for domain, name in catalogue():
+        if domain in DOMAINS:
+            for variable, dtypes in _variables(domain, name).items():
+                gap = dtypes - asked[domain, name, variable]
+                if gap:
+                    missing[name, variable] = gap
+    expected = {key: dtypes for key, (dtypes, _) in UNASKED.items()}
+    assert not {k: v for k, v in missing.items() if v != expected.get(k)}
+    assert expected.keys() <= missing.keys()
+
+
+def test_without_its_cases_a_dtype_is_missing(plan: Plan) -> None:
+    relus = [c for c in plan.cases if c.operator == "Relu" and c.source is Source.OPERATOR]
+    cases = [c for c in relus if c.dtype != "int8" and "refuse" not in c.tags]
+    assert cases
+    assert _variables("", "Relu")["T"] - _asked(cases)["", "Relu", "T"] == {"int8"}

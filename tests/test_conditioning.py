@@ -17,7 +17,8 @@ from conformance.spec import Case, Source
 WIDEST = 1e-3
 SMALLEST = 1e-5  # for outputs that are all next to zero
 # Whose subject is conditioning itself, or numbers that have no digits left.
-HARD = frozenset({"cancellation", "special", "large"})
+# Or whose bound is wide by definition: tests/test_extensions.py asks what these still catch.
+HARD = frozenset({"cancellation", "special", "large", "coarse", "left-open"})
 
 
 def composites() -> dict[str, list[Case]]:
@@ -40,7 +41,13 @@ def test_no_bound_is_wide_enough_for_a_wrong_answer(name: str, cases: list[Case]
     for case in cases:
         operator = catalogue()[case.domain, case.operator]
         sample = samples_of(operator)[case.index]
-        if sample.refuse or sample.model or sample.tags & HARD or "subnormals" in sample.name:
+        if (
+            sample.refuse
+            or sample.model
+            or sample.tags & HARD
+            or "subnormals" in sample.name
+            or "probit" in sample.name
+        ):
             continue
         content = build(operator, sample, case.dtype, case.opset, f"0/{case.id}")
         for outputs in expect_content(case, content, sample):

@@ -446,3 +446,36 @@ def test_several_input_sets_count_as_their_worst() -> None:
     assert combine([good, off, far]) == Judgement(INACCURATE, "input set 2: far", {"units": 30.0})
     assert combine([off]) == off
     assert combine([off, Judgement(WRONG, "shape")]).verdict is WRONG
+
+
+# --- Sequences. ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("actual", "verdict", "says"),
+    [
+        ([[1.0, 2.0], 3.0], PASS, ""),
+        ([(1.0, 2.0), 3.0], PASS, ""),
+        ([[1.0, 2.0], 4.0], WRONG, "output 1 (float32[1]): 1 of 1 element (all) differ"),
+        ([[1.0, 5.0], 3.0], WRONG, "output 0[1] (float32[1])"),
+        ([[2.0, 1.0], 3.0], WRONG, "output 0[0] (float32[1])"),
+        ([[1.0], 3.0], WRONG, "output 0: is a sequence of 1 tensor instead of 2"),
+        ([[1.0, 2.0, 3.0], 3.0], WRONG, "output 0: is a sequence of 3 tensors instead of 2"),
+        ([1.0, 3.0], WRONG, "output 0: is a numpy.ndarray instead of a sequence of 2 tensors"),
+        ([None, 3.0], WRONG, "output 0: is None instead of a sequence of 2 tensors"),
+        ([[1.0, None], 3.0], WRONG, "output 0[1]: is None instead of an array of float32"),
+        ([[1.0, 2.0], [3.0]], WRONG, "output 1: is a list instead of an array of float32"),
+        ([[1.0, 2.0]], WRONG, "returned 1 output instead of 2"),
+        ([1.0, 2.0, 3.0], WRONG, "returned 3 outputs instead of 2"),
+    ],
+)
+def test_a_sequence_is_judged_tensor_by_tensor_in_its_place(actual: Any, verdict: Verdict, says: str) -> None:
+    def filled(value: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            return type(value)(filled(item) for item in value)
+        return None if value is None else np.array([value], np.float32)
+
+    expected = [Expected("float32", EXACT, np.array([value], np.float32)) for value in (1.0, 2.0, 3.0)]
+    judgement = judge(expected, filled(actual), (), {}, lengths=(2, None))
+    assert judgement.verdict is verdict
+    assert judgement.message.startswith(says), judgement.message

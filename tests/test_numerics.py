@@ -196,3 +196,10 @@ def test_few_outputs_and_other_rules_have_no_ensemble() -> None:
     y = np.linspace(1, 2, 999)
     assert ensemble(Expected("float32", Accumulation(), y, y, np.ones(1)), y) is None
     assert ensemble(Expected("float32", ROUNDED, np.linspace(1, 2, 5000)), np.linspace(1, 2, 5000)) is None
+
+
+def test_a_product_too_small_for_the_accumulator_may_be_zero_and_a_sum_of_zeros_must_be() -> None:
+    tiny = Expected("float32", Accumulation(), np.array([-2.8e-191, 0.0]), np.zeros(2), np.ones(2))
+    bound = allowed(tiny)
+    assert bound[0] >= 2.8e-191
+    assert bound[1] == 0.0

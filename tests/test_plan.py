@@ -52,8 +52,9 @@ def test_every_node_of_every_model_has_a_case_in_the_plan(standard: Plan) -> Non
 
 
 def test_each_suite_holds_the_smaller_one_and_a_reference_model() -> None:
-    plans = {name: build_plan(Selection(suite=name)) for name in SUITES}
-    held = [{case.id for case in plans[name].cases if case.source is Source.OPERATOR} for name in SUITES]
+    names = [name for name in SUITES if name != "vectors"]
+    plans = {name: build_plan(Selection(suite=name)) for name in names}
+    held = [{case.id for case in plans[name].cases if case.source is Source.OPERATOR} for name in names]
     assert held[0] < held[1] <= held[2]
     assert all(plan.models for plan in plans.values())
 

@@ -39,6 +39,7 @@ from conformance.reports.viewmodel import Page, page
 from conformance.reports.visible import clip, visible, visible_all
 from conformance.runfolder import RunFolder, read_run
 from conformance.spec import Source, Verdict
+from conformance.vectors import REASONS
 
 _spec = importlib.util.spec_from_file_location("report_fixture", Path(__file__).with_name("report_fixture.py"))
 assert _spec is not None
@@ -110,7 +111,9 @@ def data_of(text: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    where: Path = build(tmp_path_factory.mktemp("run") / "ort", operators_per_family=5, models=5, quality=0.6)
+    where: Path = build(
+        tmp_path_factory.mktemp("run") / "ort", operators_per_family=5, models=5, quality=0.6, vectors=90
+    )
     return where
 
 
@@ -140,6 +143,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, str]:
         tmp_path_factory.mktemp("run") / "planted",
         operators_per_family=3,
         models=3,
+        vectors=40,
         quality=0.4,
         complete=False,
         mischief=lambda text: text + PLANTED,
@@ -172,6 +176,9 @@ def test_every_planted_field_is_still_readable(planted: tuple[RunFolder, str]) -
         "known",
         "Conv",
         "resnet50",
+        "ONNX 1.23.2",
+        "another",
+        "test_drawn",
     ):
         assert f'{field}"><script>alert(1)</script>' in text, field
     assert "{{ 7*7 }}{% raw %}" in text
@@ -325,7 +332,8 @@ def keys_from_names(run: RunFolder) -> set[str]:
     """Keys that are looked up by the name of something in the evidence."""
     names = {f"{kind}.{c.name}" for c in grade(run).criteria for kind in ("criterion", "about")}
     names |= {f"verdict.{verdict}" for verdict in Verdict} | {f"source.{source}" for source in Source}
-    names |= {f"family.{family}" for family in (*FAMILIES, "block", "end-to-end", "uncatalogued")}
+    names |= {f"family.{family}" for family in (*FAMILIES, "block", "end-to-end", "uncatalogued", "vectors")}
+    names |= {f"unjudged.{reason}" for reason in REASONS}
     names |= {f"domain.{entry.domain}" for entry in manifest().values()}
     return names
 
@@ -383,8 +391,10 @@ def test_a_folder_without_a_run_is_wrong_usage(tmp_path: Path) -> None:
 
 
 def test_tallies_add_up(content: Page, run: RunFolder) -> None:
-    assert content.tally.total == len(run.plan.cases)
-    assert sum((tally for _, tally in content.sources), Tally()) == content.tally
+    assert content.planned.total == len(run.plan.cases)
+    assert content.planned == sum((tally for _, tally in content.sources), Tally())
+    suite = [tally for source, tally in content.sources if source is not Source.VECTOR]
+    assert content.tally == sum(suite, Tally())
     cells = sum((family.tally for family in content.families), Tally())
     by_source = dict(content.sources)
     assert cells == by_source[Source.OPERATOR] + by_source[Source.MODEL]
@@ -392,8 +402,9 @@ def test_tallies_add_up(content: Page, run: RunFolder) -> None:
 
 def test_headline_figures_are_the_evidence(content: Page, run: RunFolder, pages: dict[str, str]) -> None:
     words = Parsed(pages["en"]).words()
-    passed = sum(result.passed for result in run.results.values())
-    assert f"{passed:,} of {len(run.results):,}" in words
+    suite = run.without_vectors().results
+    passed = sum(result.passed for result in suite.values())
+    assert f"{passed:,} of {len(suite):,}" in words
     summary = grade(run).summary
     assert f"Operators trusted {summary.operators_trusted} / {summary.operators}" in words
     assert f"Models whole {summary.models_whole} / {summary.models}" in words
@@ -667,3 +678,104 @@ def test_the_page_says_what_a_lawyer_asks_for(pages: dict[str, str]) -> None:
             "conformance run onnxruntime",
         ):
             assert fact in words
+
+
+# ONNX's vectors
+
+
+def _section(text: str) -> str:
+    return text.partition('<section id="vectors"')[2].partition("</section>")[0]
+
+
+def test_vectors_stand_in_a_section_of_their_own_with_what_failed_and_what_reproduces_it(
+    content: Page, run: RunFolder, pages: dict[str, str]
+) -> None:
+    assert content.vectors is not None
+    words = Parsed(_section(pages["en"])).words()
+    planned = [case for case in run.plan.cases.values() if case.source is Source.VECTOR]
+    results = {case.case: run.results[case.case] for case in planned}
+    passed = sum(result.passed for result in results.values())
+    similar = sum(result.error.get("similar") is True for result in results.values())
+    assert 0 < passed < len(planned)
+    assert 0 < similar < len(planned)
+    assert f"{passed} of {len(planned)} pass by the suite's rules" in words
+    assert f"{similar} by ONNX's own tolerance" in words
+    for case, result in results.items():
+        command = (
+            f"conformance run onnxruntime --option intra_op_num_threads=1 --suite vectors --vectors {case[8:]} -o"
+        )
+        assert (f"{command} again" in words) is not result.passed
+        assert result.passed or result.message in words
+    assert "1 · a function that draws at random" in words
+    assert "20 · another" in words
+
+
+def test_vectors_are_in_no_other_figure(content: Page, run: RunFolder, tmp_path: Path) -> None:
+    bare = page(run.without_vectors(), grade(run.without_vectors()))
+    figures = ("tally", "families", "models", "distributions", "unsupported", "blockers", "first_failing", "tiers")
+    for figure_ in figures:
+        assert getattr(bare, figure_) == getattr(content, figure_), figure_
+    for listing in ("furthest", "failures", "closest"):
+        assert [c.id for c in getattr(bare, listing)] == [c.id for c in getattr(content, listing)]
+
+
+def test_a_run_without_vectors_shows_nothing_of_them(run: RunFolder) -> None:
+    bare = run.without_vectors()
+    bare = replace(bare, plan=replace(bare.plan, vectors=None))
+    text = render_report(page(bare, grade(bare)), load_language("en"))
+    assert not _section(text)
+    assert 'href="#vectors"' not in text
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_run_of_vectors_alone_leads_with_them(run: RunFolder, language: str) -> None:
+    cases = {k: c for k, c in run.plan.cases.items() if c.source is Source.VECTOR}
+    plan = replace(run.plan, cases=cases, models=(), operators=())
+    alone = replace(run, plan=plan, results={k: run.results[k] for k in cases})
+    content = page(alone, grade(alone))
+    assert content.only_vectors
+    text = render_report(content, load_language(language))
+    assert re.findall(r'<li><a href="#(\w+)">', text) == ["vectors", "declined", "evidence", "method"]
+    assert content.vectors is not None
+    assert content.vectors.tally.share in Parsed(text).words()
+
+
+def test_the_markup_in_a_vectors_message_and_name_is_text(planted: tuple[RunFolder, str]) -> None:
+    section = _section(planted[1])
+    assert section
+    assert "<script" not in section
+    assert "&lt;script&gt;alert(1)" in section
+    assert {tag for tag, _ in Parsed(section).elements} <= {
+        "h2", "h3", "p", "div", "table", "thead", "tbody", "tr", "th", "td", "span", "details", "summary", "ol", "ul",
+        "li", "a", "bdi", "strong", "code",
+    }  # fmt: skip
+
+
+def test_a_run_in_which_every_vector_fails_loudly_stays_readable(tmp_path: Path) -> None:
+    where = build(tmp_path / "run", models=1, operators_per_family=1, vectors=2000, quality=0.5)
+    rows = [json.loads(line) for line in (where / "results.jsonl").read_text("utf-8").splitlines()]
+    for row in rows:
+        if row["source"] == "vector":
+            row |= {"verdict": "error", "message": f"{row['case']} " + "x" * 3000}
+    (where / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    text = write_report(where).read_text("utf-8")
+    assert len(text.encode()) < 4_000_000
+    assert "and 1900 more" in Parsed(_section(text)).words()
+
+
+def test_the_page_says_how_much_the_suite_sees_and_whether_that_was_measured_with_these_cases(
+    run: RunFolder,
+) -> None:
+    figures = {"planted": 4000, "caught": 3999, "verdicts": 12345, "failed": 0}
+
+    def html(found: object) -> str:
+        told = replace(run, run={**run.run, "sensitivity": found})
+        return render_report(page(told, grade(told)), load_language("en"))
+
+    for digest, other in ((str(run.suite["digest"]), False), ("another", True)):
+        text = html({**figures, "suite": {"version": "9.9", "digest": digest}})
+        assert "4,000 defects" in text
+        assert "caught 3,999 of them (99.9 %)" in text
+        assert "12,345 verdicts" in text
+        assert ("suite 9.9, digest another" in text) == other
+    assert "How much the suite sees" not in html({"planted": "<b>", "suite": {}})

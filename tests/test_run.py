@@ -84,7 +84,7 @@ def test_an_attribute_that_is_ignored_loses_its_cases_and_no_other(
     done = call("run", f"{WRAPPING}:IgnoresAttribute", *MORE, *options, "-o", tmp_path / "run")
     assert done.status == 0
     affected = {c.id for c in planned(operator) if _attribute(c, attribute) not in defaults}
-    assert len(affected) >= 4
+    assert len(affected) >= 3
     found = verdicts(tmp_path / "run")
     assert {case for case, verdict in found.items() if verdict != "pass"} == affected
     assert {found[case] for case in affected} <= {"wrong", "inaccurate"}
@@ -99,7 +99,7 @@ def test_crashes_are_charged_to_the_cases_that_crash_and_to_no_other(
     with Casework(plan, cache) as casework:
         content = {case.id: casework.operator_case(case).model.read_bytes() for case in plan.cases}
     fatal = {case for case, model in content.items() if zlib.crc32(model) % 10 == 0}
-    assert len(fatal) >= 4
+    assert len(fatal) >= 3
     assert verdicts(tmp_path / "run") == {**verdicts(good), **dict.fromkeys(fatal, "crash")}
     crashed = [line for line in lines(tmp_path / "run") if line["case"] in fatal]
     assert {line["message"] for line in crashed} == {"killed by SIGSEGV"}
@@ -281,7 +281,12 @@ def crash_run(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_evidence_is_what_the_published_schemas_describe_and_no_more(
     which: str, request: pytest.FixtureRequest
 ) -> None:
-    folder: Path = request.getfixturevalue(which)
+    assert schema_problems(request.getfixturevalue(which)) == []
+
+
+def schema_problems(folder: Path) -> list[str]:
+    """Where the files of a run folder are not what the published schemas describe, or have more."""
+    problems = []
     documents = {
         "run": [json.loads((folder / "run.json").read_text(encoding="utf-8"))],
         "plan": [json.loads((folder / "plan.json").read_text(encoding="utf-8"))],
@@ -293,10 +298,10 @@ def test_the_evidence_is_what_the_published_schemas_describe_and_no_more(
         jsonschema.Draft202012Validator.check_schema(schema)
         validator = jsonschema.Draft202012Validator(_closed(schema))
         for document in found:
-            problems = [
+            problems += [
                 f"{name} {list(e.absolute_path)}: {e.message[:300]}" for e in validator.iter_errors(document)
             ]
-            assert problems == []
+    return problems
 
 
 def test_a_part_of_the_suite_gives_no_tier(said: tuple[Path, Done]) -> None:

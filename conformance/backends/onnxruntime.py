@@ -37,6 +37,7 @@ _DECLINED = (
     "Unsupported model IR version",
     "No Op registered for",
     "is not a registered function/op",
+    "is not currently registered or supported",  # an element type
 )
 # What a Python dict becomes, whatever the model wants.
 _MAPS = ("map(string,tensor(float))", "map(int64,tensor(float))")

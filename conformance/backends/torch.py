@@ -61,6 +61,8 @@ class Backend:
         if any(not d for node in nodes for o, d in zip(node.outputs, node.dtypes, strict=True) if o):
             # Some definitions take the type of what they yield from its declaration.
             nodes = nodes_of(onnx.shape_inference.infer_shapes(proto))
+        if any("string" in node.dtypes for node in nodes):
+            raise Unsupported("torch has no strings")
         for node in nodes:
             try:
                 operator_of(node)
@@ -90,6 +92,8 @@ class Backend:
         return run
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
+        if not isinstance(array, np.ndarray):
+            raise Unsupported("the definitions know tensors only, no sequences and no absent optionals")
         if array.dtype == object:
             raise Unsupported("torch has no strings")
         return to_tensor(array, widen=False).to(self._device)

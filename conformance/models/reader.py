@@ -9,6 +9,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from ..errors import UsageError
+from ..operators import schemas
 
 __all__ = ["read_model"]
 
@@ -87,6 +88,7 @@ def _domain(name: str) -> str:
 
 
 def _check_operators(path: Path, model: onnx.ModelProto) -> None:
+    schemas.register()  # what is known must not depend on what the process has looked at before
     imported = {_domain(o.domain): o.version for o in model.opset_import}
     own = {(_domain(f.domain), f.name) for f in model.functions}
     defined = {schema.domain for schema in onnx.defs.get_all_schemas()}

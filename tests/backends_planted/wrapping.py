@@ -62,6 +62,22 @@ class IgnoresAttribute(Good):
         return proto.SerializeToString()
 
 
+class Tilts(Good):
+    """Adds a fiftieth to whatever a model with this operator gives in floats."""
+
+    def __init__(self, operator):
+        super().__init__()
+        self.operator = operator
+
+    def prepare(self, model):
+        import onnx
+
+        run = super().prepare(model)
+        if self.operator not in {node.op_type for node in onnx.load(model).graph.node}:
+            return run
+        return lambda inputs: [o * o.dtype.type(1.02) if o.dtype.kind == "f" else o for o in run(inputs)]
+
+
 class CrashesOnSome(Good):
     """Dies on every model whose hash is a multiple of ten, every time."""
 
