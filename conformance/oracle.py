@@ -7,9 +7,10 @@ declared types (teacher forcing), so that a defect is charged to the operator th
 
 from __future__ import annotations
 
+import locale
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -32,6 +33,7 @@ __all__ = [
     "COMPOSITE",
     "asks_evaluator",
     "effective_rule",
+    "evaluate",
     "expect",
     "expect_content",
     "expect_graph",
@@ -101,11 +103,20 @@ def asks_evaluator(operator: Operator, content: Content, sample: Sample) -> bool
     return any(v.type.tensor_type.elem_type == onnx.TensorProto.STRING for v in values)
 
 
-def _by_evaluator(model: onnx.ModelProto, feed: Mapping[str, np.ndarray]) -> tuple[Expected, ...]:
+def evaluate(model: onnx.ModelProto, feed: Mapping[str, Any]) -> list[Any]:
+    """A model's outputs by ONNX's reference evaluator. Its StringNormalizer sets the locale of the whole process, and
+    with it how text is decoded everywhere: what was set before is set again."""
     from onnx.reference import ReferenceEvaluator
 
-    outputs = ReferenceEvaluator(model).run(None, dict(feed))
-    arrays = [np.asarray(o) for o in outputs]
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        return list(ReferenceEvaluator(model).run(None, dict(feed)))
+    finally:
+        locale.setlocale(locale.LC_ALL, before)
+
+
+def _by_evaluator(model: onnx.ModelProto, feed: Mapping[str, np.ndarray]) -> tuple[Expected, ...]:
+    arrays = [np.asarray(o) for o in evaluate(model, feed)]
     return tuple(Expected(dtype_of(a), EXACT, a) for a in arrays)
 
 

@@ -213,11 +213,8 @@ def _attention_samples() -> Iterator[Sample]:
     yield sample("key-lengths", (*heads(), None, None, None, short), opset=24)
     yield sample("key-lengths-causal", (*heads(), None, None, None, short), opset=24, is_causal=1)
     yield sample("key-lengths-short-mask", (*heads(keys=8), tensor(4, 6), None, None, short), opset=24)
-    yield sample("window-left", heads(length=5, keys=7), ONE, opset=25, left_window_size=2)
-    yield sample("window-right", heads(length=5, keys=7), ONE, opset=25, right_window_size=1)
     sides: dict[str, Any] = {"left_window_size": 2, "right_window_size": 1, "opset": 25}
     yield sample("window", heads(length=5, keys=7), **sides)
-    yield sample("window-causal-mask", (*heads(length=5, keys=5), tensor(5, 5)), ONE, **sides, is_causal=1)
     yield sample("window-past", (*heads(length=4, keys=4), None, *past), ONE, **sides, outputs=3)
     yield sample("window-key-lengths", (*heads(), None, None, None, short), ONE, **sides)
     yield sample("window-of-one", heads(length=5, keys=5), ONE, opset=25, left_window_size=0, right_window_size=0)

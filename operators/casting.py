@@ -364,9 +364,8 @@ def casts() -> Iterator[Sample]:
         ends = literal(INF, -INF, NAN, 1e6, -1e6)
         attributes = {"to": lookup(target).onnx}
         yield tagged(f"opset-24-to-{target}", ends, attributes=attributes, dtypes=ONE, opset=24, tags=SPECIAL)
-    # It is for float8e8m0 alone: of no effect here.
-    down = {"to": 17, "round_mode": "down"}
-    yield tagged("opset-24-round-mode", tensor(3, 5), attributes=down, dtypes=ONE, opset=24)
+    down = {**eight, "round_mode": "down"}
+    yield tagged("opset-24-round-mode", literal(*POWERS, NAN), attributes=down, dtypes=ONE, opset=24, tags=SPECIAL)
     yield tagged("no-target", tensor(3), dtypes=ONE, refuse="to is required")
     yield tagged("unknown-target", tensor(3), attributes={"to": 99}, dtypes=ONE, refuse="no type has number 99")
     yield from (s for s in refusals(1, wrong=None) if s.name != "too-few-inputs")
@@ -406,8 +405,11 @@ def casts_like() -> Iterator[Sample]:
     yield tagged("opset-15", tensor(3, 5), tensor(1, dtype="int32"), dtypes=ONE, opset=15)
     yield tagged("opset-19", tensor(3, 5), tensor(2, 2, dtype="bfloat16"), dtypes=ONE, opset=19)
     ends, narrow = literal(INF, -INF, NAN, 1e6, -0.0), tensor(1, dtype="float8e4m3fnuz")
-    down = {"round_mode": "down"}
-    yield tagged("opset-24", ends, narrow, attributes=down, dtypes=ONE, opset=24, tags=SPECIAL)
+    yield tagged("opset-24", ends, narrow, dtypes=ONE, opset=24, tags=SPECIAL)
+    powers = literal(*POWERS, NAN), tensor(1, dtype="float8e8m0")
+    for mode in ("down", "nearest"):
+        given = {"round_mode": mode}
+        yield tagged(f"opset-24-{mode}", *powers, attributes=given, dtypes=ONE, opset=24, tags=SPECIAL)
     yield tagged(
         "opset-19-unsaturated", ends, narrow, attributes={"saturate": 0}, dtypes=ONE, opset=19, tags=SPECIAL
     )

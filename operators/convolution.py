@@ -88,6 +88,7 @@ def _conv_samples() -> Iterator[Sample]:
     yield sample("stride-2", image, kernel, True, pads=[1, 1, 1, 1], strides=[2, 2])
     yield sample("stride-wider-than-kernel", image, (4, 3, 1, 1), strides=[2, 3])
     yield sample("dilation-2", image, kernel, dilations=[2, 2], pads=[2, 2, 2, 2])
+    yield sample("dilations-differ", image, kernel, dilations=[1, 3])
     yield sample("dilated-strided", image, kernel, dilations=[2, 1], strides=[1, 2], pads=[1, 0, 2, 1])
 
     def combination(row: Mapping[str, Any]) -> tuple[TensorSpec, ...]:

@@ -29,9 +29,11 @@ SMALL = 1e-7  # what SOFTMAX_ZERO takes for 0
 def probit(p: torch.Tensor) -> torch.Tensor:
     """The quantile of the standard normal distribution: a start of three digits, and then Newton's method."""
     q = (1 - p) * p * 4
-    log = q.log()
+    log = q.log().clamp(max=0)
     centre = 2 / (math.pi * 0.147) + log / 2
-    y = ((centre.square() - log / 0.147).sqrt() - centre).sqrt() * (p * 2 - 1).sign() * math.sqrt(2)
+    # The root less the centre, but as a quotient: near a half they cancel, and a rounding would leave a negative number.
+    far = -log / 0.147
+    y = (far / ((centre.square() + far).sqrt() + centre)).sqrt() * (p * 2 - 1).sign() * math.sqrt(2)
     for _ in range(3):
         excess = ((y / math.sqrt(2)).erf() + 1) / 2 - p
         y = y - excess * (y.square() / 2).exp() * math.sqrt(2 * math.pi)

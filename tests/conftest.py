@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import locale
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from command_line import MORE, Done, call
+
+
+@pytest.fixture(autouse=True)
+def kept_locale() -> Iterator[None]:
+    """Tests that call ONNX's evaluator themselves leave the locale that its StringNormalizer sets."""
+    before = locale.setlocale(locale.LC_ALL)
+    yield
+    locale.setlocale(locale.LC_ALL, before)
 
 
 @pytest.fixture(scope="session")

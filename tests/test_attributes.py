@@ -87,13 +87,11 @@ _ML_DATA = {
     "TreeEnsembleRegressor": "n_targets nodes_falsenodeids nodes_featureids nodes_modes nodes_nodeids nodes_treeids "
     "nodes_truenodeids target_ids target_nodeids target_treeids",
 }
-_E8M0 = "it counts where the result is float8e8m0, of which there is no case"
 UNSET: Mapping[tuple[str, str, Any], str] = {
     **{(name, a, "absent"): _NO_MODEL for name, names in _ML_DATA.items() for a in names.split()},
     **{
         (name, "hidden_size", "absent"): "the text does not say what holds then" for name in ("RNN", "GRU", "LSTM")
     },
-    **{("CastLike", "round_mode", mode): _E8M0 for mode in ("down", "nearest")},
     ("RegexFullMatch", "pattern", "absent"): "what matches no pattern is not said",
     ("Scaler", "offset", "absent"): "the text has no default",
     ("Scaler", "scale", "absent"): "the text has no default",

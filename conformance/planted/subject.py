@@ -14,6 +14,7 @@ from ..dtypes import FLOATS, from_onnx, lookup
 from ..graphs import Node, nodes_of
 from ..interpreter import call, to_array, to_tensor
 from ..operators import catalogue
+from ..oracle import evaluate
 from ..protocol import flatten, same
 from ..rules import Accumulation, Composite, Elementary, Requantised, Rounded
 from ..spec import Case
@@ -145,8 +146,6 @@ class Subject:
         )
 
     def _by_evaluator(self, inputs: Inputs, attributes: Mapping[str, Any] | None) -> list[Any]:
-        from onnx.reference import ReferenceEvaluator
-
         model = self.model
         if attributes is not None:
             model = onnx.ModelProto()
@@ -163,7 +162,7 @@ class Subject:
         if not others and len(inputs) == len(node.input):
             names = [n for n in node.input if n and n not in constants]
             inputs = [a for n, a in zip(node.input, inputs, strict=True) if n and n not in constants]
-        return list(ReferenceEvaluator(model).run(None, dict(zip(names, inputs, strict=True))))
+        return evaluate(model, dict(zip(names, inputs, strict=True)))
 
 
 def equal(one: Outputs, other: Outputs) -> bool:
