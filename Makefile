@@ -27,6 +27,7 @@ check: $(VENV)/installed
 	cd docs && ../$(BIN)/mypy --config-file ../pyproject.toml
 
 bench: $(VENV)/installed
+	$(BIN)/python benchmarks/plan.py
 	$(BIN)/python benchmarks/vectors.py
 	$(BIN)/python benchmarks/certify.py
 

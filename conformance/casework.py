@@ -24,6 +24,7 @@ from .scratch import Scratch
 from .spec import PUBLISHED, Case, Sample, Source
 from .vector_oracle import by_definition, by_publication, inputs_of, only_node, rules_of_vector
 from .vectors import similar
+from .versions import as_of
 from .weights import Weights
 
 __all__ = ["Casework", "Ready"]
@@ -95,7 +96,8 @@ class Casework:
     def operator_case(self, case: Case) -> Ready:
         """One case of the catalogue."""
         operator = catalogue()[case.domain, case.operator]
-        sample = samples_of(operator)[case.index]
+        sample = as_of(operator, samples_of(operator)[case.index], case.opset)
+        assert sample is not None, f"{case.id} is not in the plan of opset {case.opset}"
         content = build(operator, sample, case.dtype, case.opset, f"{self._seed}/{case.id}")
         path = self._write(content.model)
         if sample.refuse:

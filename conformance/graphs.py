@@ -27,6 +27,7 @@ __all__ = [
     "domain_opset",
     "dtypes_of",
     "has_choice",
+    "has_types",
     "nodes_of",
     "proto_of",
     "schema_defaults",
@@ -130,12 +131,22 @@ def dtypes_of(operator: Operator, sample: Sample, opset: int) -> tuple[str, ...]
     wanted = sample.dtypes or operator.dtypes or tuple(d for d in _PLAIN if d in allowed)
     if sample.refuse or not any(allowed):  # a variable may stand for no tensors at all: maps
         return tuple(wanted)
-    if sample.model is None and not _fits(operator, sample, opset):
+    if sample.model is not None:
+        return tuple(d for d in wanted if d in allowed)
+    if not has_types(operator, sample, opset):
         return ()
-    return tuple(d for d in wanted if d in allowed)
+    formal = schema_of(operator.name, opset, operator.domain).inputs
+    # What the dtype under test stands for: mostly one type variable, in Pow-13 (bases and exponents) two.
+    variables = {
+        formal[min(position, len(formal) - 1)].type_str
+        for position, spec in enumerate(sample.inputs)
+        if spec is not None and spec.dtype is None
+    }
+    sets = [allowed, *(allowed_dtypes(operator.name, opset, operator.domain, v) for v in variables)]
+    return tuple(d for d in wanted if all(d in types for types in sets))
 
 
-def _fits(operator: Operator, sample: Sample, opset: int) -> bool:
+def has_types(operator: Operator, sample: Sample, opset: int) -> bool:
     """Whether the schema at this opset has the dtypes that a sample itself chooses."""
     schema = schema_of(operator.name, opset, operator.domain)
 

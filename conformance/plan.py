@@ -22,6 +22,7 @@ from .operators import catalogue
 from .rules import Accumulation, Composite, Elementary, Exact, OrderFree, Random, Requantised, Rounded
 from .spec import Case, Operator, Sample, Source, TensorSpec
 from .vectors import REASONS, Vector, case_of, collect, unjudged
+from .versions import as_of
 
 __all__ = [
     "SUITES",
@@ -264,9 +265,10 @@ def _operator_cases(operator: Operator, selection: Selection) -> Iterable[Case]:
         return  # newer than the opset that this run is as of
     prefix = f"{operator.domain}." if operator.domain else ""
     kept = 0
-    for index, sample in enumerate(samples_of(operator)):
-        opset = sample.opset or newest
-        if opset > newest or (sample.written_out and not defaults_of(operator, opset)):
+    for index, written in enumerate(samples_of(operator)):
+        opset = written.opset or newest
+        sample = as_of(operator, written, opset) if opset <= newest else None
+        if sample is None or (sample.written_out and not defaults_of(operator, opset)):
             continue
         if selection.suite == "smoke" and kept >= SMOKE_SAMPLES:
             break

@@ -95,6 +95,8 @@ class Sample:
     ``outputs``: how many outputs are asked for, or for each one whether it is.
     ``dtypes``: the dtypes under test for this sample (None: all of the operator's).
     ``opset``: write the model at this opset rather than at the suite's; in ai.onnx.ml a version of that domain.
+    ``since``: the first opset (in ai.onnx.ml, version) whose text allows the sample, where the schemas do not tell: a
+    mode that was added, a graph of the sample's own. As of an older one the sample is left out.
     ``shape``: of the first output, where ONNX's inference does not find it: the shape itself, or the position of the
     graph's input that has the same one. A list has one for each output.
     ``again``: further input sets for the same prepared model; where their shapes differ from ``inputs``, the
@@ -116,6 +118,7 @@ class Sample:
     outputs: int | tuple[bool, ...] = 1
     dtypes: tuple[str, ...] | None = None
     opset: int | None = None
+    since: int = field(default=0, repr=False)
     shape: Shape | list[Shape] = None
     again: tuple[tuple[TensorSpec | None, ...], ...] = ()
     exact: bool = False

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from conformance.spec import Operator
+from conformance.spec import Operator, Sample
+
+from .extents import extents
 
 __all__ = ["FAMILIES", "catalogue"]
 
@@ -56,6 +58,11 @@ FAMILIES = (
 )
 
 
+def _samples(operator: Operator) -> Iterator[Sample]:
+    yield from operator.samples()
+    yield from extents(operator)
+
+
 @functools.cache
 def catalogue() -> Mapping[tuple[str, str], Operator]:
     """Every operator of the suite by (domain, name), in the order of the families.
@@ -69,5 +76,5 @@ def catalogue() -> Mapping[tuple[str, str], Operator]:
             key = (operator.domain, operator.name)
             if key in entries:
                 raise ValueError(f"{operator.name} is defined twice: {entries[key].family} and {family}")
-            entries[key] = replace(operator, family=family)
+            entries[key] = replace(operator, family=family, samples=functools.partial(_samples, operator))
     return MappingProxyType(entries)

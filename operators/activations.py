@@ -269,6 +269,11 @@ def gelus() -> Iterator[Sample]:
     yield Sample("tanh-wide", (tensor(33, 31, draw=BOTH_TAILS),), approximate, dtypes=FLOATS[:3])
 
 
+def leaks() -> Iterator[Sample]:
+    yield from activation(attributes=[{"alpha": 0.25}, {"alpha": -1.5}, {"alpha": 0.3}], bfloat16_since=16)
+    yield Sample("opset-13", (tensor(9, 31),), dtypes=s.FEW, opset=13)
+
+
 def hard_swishes() -> Iterator[Sample]:
     # The definition's 1/6 is a float32 number in ONNX's function body: in float64, only where it does not show.
     yield Sample("saturated", (tensor(9, 31, draw=nonzero(3.5, 20)),), dtypes=FLOATS)
@@ -319,7 +324,7 @@ OPERATORS = (
         leaky_relu,
         # In narrow types the slope is rounded as well.
         Rounded(0.5, 2.0),
-        partial(activation, attributes=[{"alpha": 0.25}, {"alpha": -1.5}, {"alpha": 0.3}], bfloat16_since=16),
+        leaks,
     ),
     Operator("PRelu", prelu, Rounded(0.5, 1.0), slopes),
     Operator("Elu", elu, Composite(scale=1.0), partial(activation, attributes=[{"alpha": 2.5}, {"alpha": 0.3}])),

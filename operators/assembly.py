@@ -11,7 +11,7 @@ from conformance.lazy import torch
 from conformance.spec import Operator, Sample, TensorSpec, const, tensor
 
 from .movement import COPIED, PAIR, as_list, moves, positive, special_moves
-from .samples import DYNAMIC, EMPTY, LARGE, NAN, SPECIAL, literal, refusals, tagged
+from .samples import DYNAMIC, EMPTY, LARGE, NAN, SPECIAL, literal, only, refusals, tagged
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -212,6 +212,7 @@ def slices() -> Iterator[Sample]:
             ("step-2", x, cut([0], [7], [1], [2]), {}),
             ("step-3-uneven", x, cut([1], [7], [1], [3]), {}),
             ("reverse", x, cut([-1], [MIN], [1], [-1]), {}),
+            ("reverse-to-negative-end", x, cut([-1], [-4], [1], [-1]), {}),
             ("reverse-step-2", x, cut([5], [0], [1], [-2]), {}),
             ("reverse-to-before-first", x, cut([3], [-8], [1], [-1]), {}),
             ("mixed-steps", x, cut([4, 0], [0, 7], [0, 1], [-1, 2]), {}),
@@ -228,6 +229,7 @@ def slices() -> Iterator[Sample]:
     )
     nothing: dict[str, Any] = {"dtypes": PAIR, "tags": EMPTY}
     yield tagged("nothing-between", tensor(*x), *cut([4], [2], [0]), **nothing)
+    yield tagged("start-far-behind", tensor(*x), *cut([99], [100], [1]), **nothing)
     yield tagged("start-behind-the-end", tensor(*x), *cut([5], [9], [0]), **nothing)
     yield tagged("empty-reverse", tensor(2, 0), *cut([-1], [MIN], [1], [-1]), **nothing)
     run_time = tuple(literal(i, dtype="int64") for i in (1, 6, 1, 2))
@@ -252,7 +254,13 @@ def pads() -> Iterator[Sample]:
     def border(*amounts: int) -> tuple[TensorSpec]:
         return (const(list(amounts)),)
 
-    modes = ("reflect", "edge", "wrap")
+    def by(*modes: str) -> Iterator[tuple[str, tuple[int, ...], tuple[TensorSpec], dict[str, Any]]]:
+        for mode in modes:
+            given = {"mode": mode}
+            yield mode, x, border(1, 2, 2, 3), given
+            yield f"{mode}-one-side", (2, 3, 5), border(0, 0, 3, 0, 0, 0), given
+            yield f"{mode}-rank-4", (1, 2, 4, 5), border(0, 0, 2, 1, 0, 0, 1, 3), given
+
     value = TensorSpec((), const(3).draw, None, constant=True)
     some_axes = (*border(1, 2), value, const([-1]))
     yield from moves(
@@ -264,9 +272,7 @@ def pads() -> Iterator[Sample]:
             ("nothing", x, border(0, 0, 0, 0), {}),
             ("axes", x, some_axes, {}),
             ("axes-unsorted", (2, 3, 4), (*border(1, 0, 2, 1), None, const([2, 0])), {}),
-            *((m, x, border(1, 2, 2, 3), {"mode": m}) for m in modes),
-            *((f"{m}-one-side", (2, 3, 5), border(0, 0, 3, 0, 0, 0), {"mode": m}) for m in modes),
-            *((f"{m}-rank-4", (1, 2, 4, 5), border(0, 0, 2, 1, 0, 0, 1, 3), {"mode": m}) for m in modes),
+            *by("reflect", "edge"),
             ("edge-far", (2, 3), border(0, 5, 0, 7), {"mode": "edge"}),
             ("edge-crop", (2, 6), border(0, -2, 0, 1), {"mode": "edge"}),
             ("vector", (5,), border(2, 3), {}),
@@ -275,6 +281,7 @@ def pads() -> Iterator[Sample]:
             ("pads-at-run-time", x, (literal(1, 0, 0, 2, dtype="int64"),), {}),
         )
     )
+    yield from only(moves(by("wrap")), dtypes=PAIR, since=19)
     # float8e8m0 has no zero to pad with.
     for sample in special_moves((5, 9), *border(0, 2, 1, 0)):
         kept = tuple(d for d in sample.dtypes or () if d != "float8e8m0")
@@ -295,6 +302,8 @@ def pads() -> Iterator[Sample]:
     yield tagged("opset-11", tensor(*x), *border(1, 0, 2, 3), value, dtypes=PAIR, opset=11)
     yield tagged("opset-13", tensor(*x), *border(1, 1, 2, 3), attributes={"mode": "edge"}, dtypes=PAIR, opset=13)
     yield tagged("opset-18-axes", tensor(*x), *border(2, 1), None, const([1]), dtypes=PAIR, opset=18)
+    wrapped = {"mode": "wrap"}
+    yield tagged("opset-19-wrap", tensor(*x), *border(1, 2, 3, 5), attributes=wrapped, dtypes=PAIR, opset=19)
     yield tagged("wrong-length", tensor(*x), *border(1, 2, 3), dtypes=ONE, refuse="3 pads for rank 2")
     yield tagged(
         "no-such-mode", tensor(*x), *border(1, 0, 2, 3), attributes={"mode": "mirror"}, dtypes=ONE, refuse="mode"

@@ -213,6 +213,11 @@ def _attention_samples() -> Iterator[Sample]:
     yield sample("key-lengths", (*heads(), None, None, None, short), opset=24)
     yield sample("key-lengths-causal", (*heads(), None, None, None, short), opset=24, is_causal=1)
     yield sample("key-lengths-short-mask", (*heads(keys=8), tensor(4, 6), None, None, short), opset=24)
+    sides: dict[str, Any] = {"left_window_size": 2, "right_window_size": 1, "opset": 25}
+    yield sample("window", heads(length=5, keys=7), **sides)
+    yield sample("window-past", (*heads(length=4, keys=4), None, *past), ONE, **sides, outputs=3)
+    yield sample("window-key-lengths", (*heads(), None, None, None, short), ONE, **sides)
+    yield sample("window-of-one", heads(length=5, keys=5), ONE, opset=25, left_window_size=0, right_window_size=0)
     yield sample("flat-without-heads", flat(), ONE, refuse="heads must be given")
     yield sample("size-mismatch", (*heads()[:1], *heads(size=7)[1:]), ONE, refuse="queries of 8 against keys of 7")
     yield sample("bad-mask", (*heads(), tensor(5, 6)), ONE, refuse="a mask of 5 rows for 4 queries")

@@ -450,7 +450,7 @@ def col2im(
         shape[axis], shape[len(frames) + axis] = at.shape
         place = place + at.reshape(shape) * math.prod(sizes[axis + 1 :])
     n = input.shape[0]
-    columns = input.reshape(n, -1, place.numel())
+    columns = input.reshape(n, math.prod(input.shape[1:]) // place.numel(), place.numel())  # n may be 0
     canvas = columns.new_zeros(n, columns.shape[1], math.prod(sizes))
     y = torch.unflatten(canvas.index_add(-1, place.flatten(), columns), -1, sizes)
     for axis, (f, size) in enumerate(zip(frames, image, strict=True)):

@@ -137,15 +137,17 @@ def _grid_samples() -> Iterator[Sample]:
                     if name in ("linear-border-aligned", "linear-reflection-aligned")
                     else ONE
                 )
-                yield Sample(name, far, attributes, dtypes=FEW if align == 0 else both)
+                since = 0 if mode == "nearest" else 20  # bilinear and bicubic until then
+                yield Sample(name, far, attributes, dtypes=FEW if align == 0 else both, since=since)
     space = inputs(1, 2, (3, 4, 5), (2, 3, 4), uniform(-1.6, 1.6))
     for mode in ("linear", "nearest"):
         for padding in ("zeros", "border", "reflection"):
             attributes = {"mode": mode, "padding_mode": padding, "align_corners": int(padding == "border")}
-            yield Sample(f"volume-{mode}-{padding}", space, attributes, dtypes=ONE)
+            yield Sample(f"volume-{mode}-{padding}", space, attributes, dtypes=ONE, since=20)
     whole = tensor(1, 2, 5, 7, dtype="float32"), tensor(1, 4, 6, 2, draw=uniform(-1.2, 1.2), dtype="float32")
     for padding in ("zeros", "border"):
-        yield Sample(f"float32-grid-{padding}", whole, {"mode": "linear", "padding_mode": padding}, dtypes=ONE)
+        attributes = {"mode": "linear", "padding_mode": padding}
+        yield Sample(f"float32-grid-{padding}", whole, attributes, dtypes=ONE, since=20)
     # Between integers and between strings, and beside them, there is nothing that the standard names.
     others = (*INTEGERS, *BOOL, *UNUSUAL)
     places = tensor(2, 4, 6, 2, draw=uniform(-1.2, 1.2), dtype="float32")

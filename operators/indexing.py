@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from conformance.draws import anything, choice, integers, subnormal
 from conformance.dtypes import BOOL, FLOATS, INTEGERS
 from conformance.lazy import torch
 from conformance.rules import Accumulation
-from conformance.spec import Operator, Sample, TensorSpec, tensor
+from conformance.spec import Operator, Sample, TensorSpec, const, tensor
 
 from .movement import COPIED, NARROW, PAIR, moves, positive, special_moves
 from .samples import DYNAMIC, EMPTY, INF, LARGE, NAN, SPECIAL, UNUSUAL, literal, pairwise, refusals, tagged
@@ -168,6 +169,7 @@ def gathers() -> Iterator[Sample]:
     )
     yield tagged("index-out-of-range", tensor(*x), index(5), dtypes=ONE, refuse="index 5 of 5")
     yield tagged("index-too-negative", tensor(*x), index(-6), dtypes=ONE, refuse="index -6 of 5")
+    yield tagged("constant-out-of-range", tensor(*x), const([0, 5]), dtypes=ONE, refuse="index 5 of 5")
     yield from refusals(2, wrong=None)
 
 
@@ -193,6 +195,12 @@ def gathers_of_elements() -> Iterator[Sample]:
     yield tagged("opset-11", tensor(*x), random_index(3, 5, n=4), dtypes=PAIR, opset=11)
     yield tagged("rank-mismatch", tensor(*x), index(1), dtypes=ONE, refuse="indices of rank 1, data of rank 2")
     yield tagged("index-out-of-range", tensor(4), index(4), dtypes=ONE, refuse="index 4 of 4")
+    yield tagged("index-too-negative", tensor(4), index(0, -5), dtypes=ONE, refuse="index -5 of 4")
+    yield tagged("constant-out-of-range", tensor(4), const([0, 4]), dtypes=ONE, refuse="index 4 of 4")
+    beyond = {"axis": 2}
+    yield tagged(
+        "axis-out-of-range", tensor(*x), random_index(3, 5, n=4), attributes=beyond, dtypes=ONE, refuse="axis 2"
+    )
     yield from refusals(2, wrong=None)
 
 
@@ -223,6 +231,10 @@ def gathers_nd() -> Iterator[Sample]:
     yield tagged("opset-12", tensor(*x), random_index(3, 2, n=4), attributes=batched, dtypes=PAIR, opset=12)
     yield tagged("tuple-too-long", tensor(3, 4), index(0, 0, 0), dtypes=ONE, refuse="3 indices, rank 2")
     yield tagged("index-out-of-range", tensor(3, 4), index(3), dtypes=ONE, refuse="index 3 of 3")
+    yield tagged("index-too-negative", tensor(3, 4), index(0, -5), dtypes=ONE, refuse="index -5 of 4")
+    # It would be inside the data as a flat index.
+    yield tagged("second-out-of-range", tensor(3, 4), index(0, 4), dtypes=ONE, refuse="index 4 of 4")
+    yield tagged("constant-out-of-range", tensor(3, 4), const([3]), dtypes=ONE, refuse="index 3 of 3")
     int32 = index(0, 0, dtype="int32")
     yield tagged("int32-indices", tensor(3, 4), int32, dtypes=ONE, refuse="indices are int64")
 
@@ -247,7 +259,13 @@ def _reductions(
         dtypes = None if reduction == "add" else (*PAIR, "float16")
         given: dict[str, Any] = {"attributes": attributes, "exact": True}
         yield tagged(
-            f"{reduction}-duplicates", x, indices, u, dtypes=_NUMBERS if dtypes is None else dtypes, **given
+            f"{reduction}-duplicates",
+            x,
+            indices,
+            u,
+            dtypes=_NUMBERS if dtypes is None else dtypes,
+            since=opset,
+            **given,
         )
         yield tagged(f"{reduction}-opset-{opset}", x, indices, u, dtypes=PAIR, opset=opset, **given)
 
@@ -275,11 +293,12 @@ def scatters_of_elements() -> Iterator[Sample]:
     yield from _reductions(x, index(1, 3, 1, 1, -1, 4, 0, 0, 0, 2, -3, 2, shape=(4, 3)), (4, 3), axis=1)
     # One update for each place: nothing depends on their order.
     apart = (tensor(*x), index(1, 3, -4, 0, 0, 2, shape=(2, 3)), tensor(2, 3))
-    yield from pairwise(
+    for sample in pairwise(
         Sample("pairs", apart, exact=True),
         {"reduction": (None, "mul", "max", "min"), "axis": (None, -1)},
         valid=lambda row: row["reduction"] is not None or row["axis"] is not None,
-    )
+    ):
+        yield replace(sample, since=18 if sample.attributes.get("reduction") in ("max", "min") else 0)
     once = (tensor(4, 5), columns, tensor(4, 2))
     yield tagged("add-once", *once, attributes={"axis": 1, "reduction": "add"}, dtypes=FLOATS)
     many = (tensor(129, 257), random_index(513, 257, n=129), tensor(513, 257))
@@ -294,6 +313,9 @@ def scatters_of_elements() -> Iterator[Sample]:
     short = (tensor(4, 5), columns, tensor(4, 3))
     yield tagged("updates-shape", *short, attributes={"axis": 1}, dtypes=ONE, refuse="updates unlike indices")
     yield tagged("index-out-of-range", tensor(4), index(4), tensor(1), dtypes=ONE, refuse="index 4 of 4")
+    yield tagged("index-too-negative", tensor(4), index(-5), tensor(1), dtypes=ONE, refuse="index -5 of 4")
+    yield tagged("constant-out-of-range", tensor(4), const([4]), tensor(1), dtypes=ONE, refuse="index 4 of 4")
+    yield tagged("axis-out-of-range", *once, attributes={"axis": 2}, dtypes=ONE, refuse="axis 2 of rank 2")
     odd = {"reduction": "mean"}
     yield tagged(
         "no-such-reduction", tensor(4), index(1), tensor(1), attributes=odd, dtypes=ONE, refuse="reduction"
@@ -411,6 +433,7 @@ def one_hots() -> Iterator[Sample]:
     yield hot("axis-0", rows, five, 0)
     yield hot("axis-1", rows, five, 1)
     yield hot("axis-negative", rows, five, -2)
+    yield hot("axis-most-negative", rows, five, -3)
     yield hot("outside", index(5, -6, 100, -100, 2), five)
     yield hot("vector-depth", rows, TensorSpec((1,), literal(5).draw, "int64", constant=True))
     yield hot("int32", index(1, 0, -1, dtype="int32"), TensorSpec((), literal(3).draw, "int32", constant=True))

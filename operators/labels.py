@@ -116,7 +116,9 @@ def _encode_samples() -> Iterator[Sample]:
 
     def sample(name: str, dtype: str, x: TensorSpec, **fields: Any) -> Sample:
         kept = {
-            k: fields.pop(k) for k in ("tags", "again", "opset", "shape", "refuse", "reference") if k in fields
+            k: fields.pop(k)
+            for k in ("tags", "again", "opset", "since", "shape", "refuse", "reference")
+            if k in fields
         }
         return Sample(name, (x,), fields, dtypes=(dtype,), **kept)
 
@@ -146,7 +148,7 @@ def _encode_samples() -> Iterator[Sample]:
         "default-string", "string", words, **text, values_strings=["p", "q", "r", "s"], default_string="?"
     )
     twice = {"keys_int64s": [3, 0, 3], "values_int64s": [1, 2, 3]}
-    yield sample("key-twice", "int64", x, **twice)
+    yield sample("key-twice", "int64", x, **twice, since=4)
     for suffix, name, key, value in (
         ("int64", "int64", np.int64, np.float64),
         ("float32", "float32", np.float32, np.float32),
@@ -177,6 +179,12 @@ def _encode_samples() -> Iterator[Sample]:
     yield sample("dynamic", "int64", tensor(4, 5, draw=numbers), **small, again=sizes, tags=DYNAMIC)
     yield sample("version-2", "int64", x, **whole, values_floats=[1.0, 2.0, 3.0, 4.0], opset=2)
     yield sample("version-2-strings", "string", words, **text, values_int64s=[1, 2, 3, 4], opset=2)
+    floats = {"keys_floats": [0.1, -2.5], "values_strings": ["p", "q"], "default_string": "?", "opset": 2}
+    yield sample("version-2-floats", "float32", literal(0.1, -2.5, 2.5, 0.0), **floats)
+    absent = {"values_floats": [1.0, 2.0, 3.0, 4.0], "default_float": 0.1, "opset": 2}
+    yield sample("version-2-default-float", "string", words, **text, **absent)
+    absent = {"values_int64s": [1, 2, 3, 4], "default_int64": -99, "opset": 2}
+    yield sample("version-2-default-int64", "int64", x, **whole, **absent)
     classes = {"classes_strings": ["a", "Γ", ""], "default_int64": -5, "default_string": "?"}
     indices = Constants((("int64", (2, 3), (1, 0, -5, 2, -5, -5)),))
     yield sample("version-1", "string", words, **classes, opset=1, shape=0, reference=indices)

@@ -60,6 +60,8 @@ def ordered() -> Iterator[Sample]:
     big = s.literal(2**53, 2**53 + 1, -(2**53) - 1, 2**62), s.literal(2**53 + 1, 2**53, -(2**53), 2**62 + 1)
     yield s.tagged("beyond-doubles", *big, dtypes=("int64",), tags=s.SPECIAL)
     yield Sample("fractions", (tensor(9, 31), tensor(9, 31)), dtypes=FLOATS)
+    few = integers(0, 4)
+    yield Sample("opset-13", (tensor(9, 31, draw=few), tensor(31, draw=few)), dtypes=("float32",), opset=13)
 
 
 def equal() -> Iterator[Sample]:

@@ -23,6 +23,7 @@ from .samples import (
     SUBNORMALS,
     UNUSUAL,
     extremes,
+    literal,
     refusals,
     tagged,
 )
@@ -198,15 +199,17 @@ def reshapes() -> Iterator[Sample]:
             ("allowzero", (0, 3, 4), (const([3, 4, 0]),), {"allowzero": 1}),
             ("empty-keep", (0, 3, 4), (const([0, 12]),), {}),
             ("empty-infer", (2, 0, 3), (const([2, -1]),), {}),
-            ("shape-at-run-time", x, (TensorSpec((2,), const([4, 6]).draw, "int64"),), {}),
         )
     )
+    yield tagged("shape-at-run-time", tensor(*x), literal(4, 6, dtype="int64"), shape=(4, 6), dtypes=PAIR)
     yield from special_moves((4, 9), const([6, 6]))
     yield tagged("large", tensor(64, 56, 57), const([56, -1]), dtypes=ONE, tags=LARGE)
     again = ((tensor(1, 5, 4), const([0, -1, 2])), (tensor(7, 3, 4), const([0, -1, 2])))
     yield tagged("dynamic", tensor(2, 3, 4), const([0, -1, 2]), dtypes=PAIR, again=again, tags=DYNAMIC)
     yield tagged("opset-11", tensor(*x), const([0, -1]), dtypes=PAIR, opset=11)
     yield tagged("opset-13", tensor(*x), const([3, 8]), dtypes=(*PAIR, "bfloat16"), opset=13)
+    honoured = {"allowzero": 1}
+    yield tagged("opset-14", tensor(0, 3, 4), const([2, 0]), attributes=honoured, dtypes=PAIR, opset=14)
     yield tagged("wrong-count", tensor(*x), const([5, 5]), dtypes=ONE, refuse="24 elements do not fill 5 x 5")
     yield tagged("no-whole-rest", tensor(*x), const([5, -1]), dtypes=ONE, refuse="24 is no multiple of 5")
     yield tagged("two-unknown", tensor(*x), const([-1, -1]), dtypes=ONE, refuse="-1 twice")

@@ -187,7 +187,7 @@ def group_normalization(
     """(N, C, …) by the mean and variance of each group of channels; parameters per channel, per group before
     opset 21 (GroupNormalization-21, -18)."""
     a = wide(x)
-    groups = a.reshape(a.shape[0], num_groups, -1)
+    groups = a.reshape(a.shape[0], num_groups, math.prod(a.shape[1:]) // num_groups)  # the batch may be empty
     # The variance as ONNX's function body has it, with its loss of digits where the mean is large.
     mean = _mean(groups, [2])
     variance = _mean(groups * groups, [2]) - mean * mean
@@ -373,20 +373,21 @@ def mean_variance_normalization(x: torch.Tensor, *, axes: Sequence[int] = (0, 2,
 
 
 def _mean_variance_samples() -> Iterator[Sample]:
-    # The default is always written out: ONNX's own shape inference fails on the function without it.
+    # The default is always written out: ONNX's own shape inference fails on the function without it. It fails as well in
+    # every type but float32, because the function adds a float32 epsilon: a backend that checks may refuse these.
     x, usual = (tensor(2, 3, 5, 7),), {"axes": [0, 2, 3]}
-    yield Sample("default-axes", x, usual)
-    yield Sample("axes-2-3", x, {"axes": [2, 3]}, dtypes=FEW)
-    yield Sample("axes-1", x, {"axes": [1]}, dtypes=FEW)
-    yield Sample("negative-axes", x, {"axes": [-1, -2]}, dtypes=FEW)
-    yield Sample("all-axes", x, {"axes": [0, 1, 2, 3]}, dtypes=FEW)
-    yield Sample("matrix", (tensor(5, 17),), {"axes": [1]}, dtypes=FEW)
-    yield Sample("shifted", (tensor(2, 3, 5, 7, draw=normal(3, 1)),), usual, dtypes=FEW, tags=CANCELLATION)
-    yield Sample("large", (tensor(2, 8, 24, 25),), usual, dtypes=FEW, tags=LARGE)
+    yield Sample("default-axes", x, usual, dtypes=ONE)
+    yield Sample("axes-2-3", x, {"axes": [2, 3]}, dtypes=ONE)
+    yield Sample("axes-1", x, {"axes": [1]}, dtypes=ONE)
+    yield Sample("negative-axes", x, {"axes": [-1, -2]}, dtypes=ONE)
+    yield Sample("all-axes", x, {"axes": [0, 1, 2, 3]}, dtypes=ONE)
+    yield Sample("matrix", (tensor(5, 17),), {"axes": [1]}, dtypes=ONE)
+    yield Sample("shifted", (tensor(2, 3, 5, 7, draw=normal(3, 1)),), usual, dtypes=ONE, tags=CANCELLATION)
+    yield Sample("large", (tensor(2, 8, 24, 25),), usual, dtypes=ONE, tags=LARGE)
     yield Sample("opset-9", x, usual, dtypes=ONE, opset=9)
     rows = Sample("rows", (tensor(4, 5),), {"axes": [1]})
     # Not subnormal numbers: the variance of these is zero or below, or its root is lost beside the 1e-9.
-    yield from (v for v in carried(rows, 0, infinity=False) if "subnormal" not in v.tags)
+    yield from only(carried(rows, 0, infinity=False, subnormals=False), dtypes=ONE)
     yield from refusals(1)
 
 

@@ -230,6 +230,11 @@ def quantisations() -> Iterator[Sample]:
     yield tagged("dynamic", tensor(2, 3), *parameters, dtypes=few, again=again, tags=DYNAMIC)
     for opset in (11, 13, 19):
         yield tagged(f"opset-{opset}", tensor(*x), *parameters, dtypes=ONE, opset=opset)
+    rows, row = (scales(x[0]), zeros(x[0], dtype="int8")), {"axis": 0}
+    yield tagged("opset-13-axis", tensor(*x), *rows, attributes=row, dtypes=ONE, opset=13)
+    infinite = (fixed(1.0), fixed(0.0, dtype="float8e4m3fn"))
+    far, odd = literal(465.0, 1e4, -1e4, 500.0, 448.0), {"saturate": 0}
+    yield tagged("opset-19-unsaturated", far, *infinite, attributes=odd, exact=True, dtypes=ONE, opset=19)
     wrong = zeros(3, dtype="uint8")
     yield tagged("shapes-differ", tensor(*x), scales(4), wrong, dtypes=ONE, refuse="4 scales, 3 zero points")
     yield tagged(
@@ -332,6 +337,8 @@ def dequantisations() -> Iterator[Sample]:
     yield tagged("dynamic", tensor(2, 3, draw=FULL), *one, dtypes=few, again=again, tags=DYNAMIC)
     for opset in (11, 13, 19):
         yield tagged(f"opset-{opset}", x, *one, dtypes=few, opset=opset)
+    rows, row = parameters(x.shape[-1]), {"axis": -1}
+    yield tagged("opset-13-axis", x, *rows, attributes=row, dtypes=few, opset=13)
     other = zeros(dtype="int16")
     yield tagged("types-differ", x, scales(dtype="float32"), other, dtypes=few[:1], refuse="uint8 less int16")
     yield tagged("axis-length", x, *parameters(3), dtypes=few[:1], refuse="3 scales for an axis of 4")

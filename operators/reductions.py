@@ -200,6 +200,10 @@ def extremes() -> Iterator[Sample]:
         items = [*ends, *ends[::-1], *(v for v in ends for _ in ends)]
         rows = s.literal(*items, shape=(2 + len(ends), len(ends))), const([1])
         yield s.tagged(f"extremes-{dtype}", *rows, dtypes=(dtype,), tags=s.SPECIAL)
+    # From opset 20 on they take bool too; the axes became an input before that.
+    yield Sample("opset-18", (tensor(3, 4, 5), const([-1])), dtypes=("float32", "int32"), opset=18)
+    noop = {"noop_with_empty_axes": 1}
+    yield Sample("opset-18-noop", (tensor(3, 4, 5),), noop, dtypes=("float32",), opset=18)
     bits = s.literal(True, True, True, False, False, False, True, False, True, shape=(3, 3))
     yield s.tagged("truth", bits, const([1]), dtypes=("bool",))
 

@@ -350,6 +350,8 @@ def _resize_samples() -> Iterator[Sample]:
     yield Sample("sizes-at-run-time", (image, None, None, lengths), {"mode": "linear"}, dtypes=FEW)
     for opset in (11, 13, 18):
         yield sample(f"opset-{opset}", scales=up, roi=[], mode="linear", dtypes=ONE, opset=opset)
+    fields = {"antialias": 1, "axes": [3, 2], "keep_aspect_ratio_policy": "not_larger", "exclude_outside": 1}
+    yield sample("opset-18-antialias", sizes=[3, 4], mode="linear", opset=18, **fields)
     yield sample("scales-and-sizes", scales=up, sizes=odd, dtypes=ONE, refuse="either scales or sizes, not both")
     yield sample("neither-scales-nor-sizes", dtypes=ONE, refuse="scales or sizes must be given")
     yield sample("too-few-scales", scales=[2, 2], dtypes=ONE, refuse="two scales for four axes")

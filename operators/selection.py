@@ -218,6 +218,7 @@ def tops() -> Iterator[Sample]:
     yield tagged("opset-11", x, const([2]), outputs=2, dtypes=PAIR, opset=11)
     yield tagged("bfloat16", x, const([2]), outputs=2, dtypes=("bfloat16",), opset=24)
     yield tagged("k-too-large", x, const([6]), outputs=2, dtypes=ONE, refuse="6 of 5 elements")
+    yield tagged("k-negative", x, const([-1]), outputs=2, dtypes=ONE, refuse="-1 elements: K is positive")
     far = {"axis": 2}
     yield tagged(
         "axis-out-of-range", x, const([2]), attributes=far, outputs=2, dtypes=ONE, refuse="axis 2, rank 2"
@@ -329,6 +330,10 @@ def compressions() -> Iterator[Sample]:
     yield tagged("dynamic", *first, attributes={"axis": 0}, dtypes=PAIR, again=again, tags=DYNAMIC)
     numbers = literal(1, 0, dtype="int64")
     yield tagged("integer-condition", tensor(2, 3), numbers, dtypes=ONE, refuse="the condition is bool")
+    far = {"axis": -3}
+    yield tagged(
+        "axis-out-of-range", tensor(*x), mask(0, 1), attributes=far, dtypes=ONE, refuse="axis -3 of rank 2"
+    )
     yield from refusals(2, wrong=None)
 
 

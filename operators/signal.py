@@ -27,6 +27,8 @@ def _transform(x: torch.Tensor, length: int, bins: int, *, inverse: bool) -> tor
     By a fast transform: its error is a share of the whole signal's size in every bin, and no algorithm owes
     more than that (Higham, "Accuracy and Stability of Numerical Algorithms", chapter 24).
     """
+    if not x.numel():  # of nothing, the library that torch calls makes no transform
+        return x.new_zeros(*x.shape[:-2], bins, 2)
     parts = x.unbind(-1)
     z = torch.complex(parts[0], parts[1] if len(parts) == 2 else torch.zeros_like(parts[0]))
     y = torch.fft.ifft(z, length) if inverse else torch.fft.fft(z, length)

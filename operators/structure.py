@@ -254,19 +254,19 @@ def elements() -> Iterator[Sample]:
         tensor(2, 3, draw=ANY),
         opset=18,
     )
+    text = "($T[2,3] x) => ($T[2,3] y) { o = Optional (x) y = OptionalGetElement (o) }"
+    same = "($T[2,3] x) => ($T[2,3] y) { y = Identity (x) }"
+    yield written("opset-15", text, tensor(2, 3), same=same, opset=15)
 
 
 def presences() -> Iterator[Sample]:
     text = "($T[2,3] x) => (bool y) { o = Optional (x) y = OptionalHasElement (o) }"
     yield written("full", text, tensor(2, 3), dtypes=EVERY)
     yield written("full-opset-15", text, tensor(2, 3), opset=15)
-    yield written("of-a-tensor", "($T[2,3] x) => (bool y) { y = OptionalHasElement (x) }", tensor(2, 3))
-    yield written(
-        "nothing",
-        "($T[9] x) => (bool y, $T[9] z) { y = OptionalHasElement () z = Identity (x) }",
-        tensor(9, draw=ANY),
-        again=((tensor(9),),),
-    )
+    present = "($T[2,3] x) => (bool y) { y = OptionalHasElement (x) }"
+    yield written("of-a-tensor", present, tensor(2, 3), since=18)
+    absent = "($T[9] x) => (bool y, $T[9] z) { y = OptionalHasElement () z = Identity (x) }"
+    yield written("nothing", absent, tensor(9, draw=ANY), again=((tensor(9),),), since=18)
 
 
 def branches() -> Iterator[Sample]:

@@ -98,6 +98,10 @@ UNASKED: dict[tuple[str, str], tuple[set[str], str]] = {
     ("BlackmanWindow", "T2"): ({"float64"}, _CONSTANTS),
     ("HammingWindow", "T2"): ({"float64"}, _CONSTANTS),
     ("LayerNormalization", "T"): ({"float64"}, _STASHED),
+    ("MeanVarianceNormalization", "T"): (
+        {"float16", "bfloat16", "float64"},
+        "its function body adds a float32 epsilon: ONNX's checker refuses the model",
+    ),
     ("RMSNormalization", "T"): ({"float64"}, _STASHED),
     ("RMSNormalization", "V"): ({"float64"}, _STASHED),
     ("SoftmaxCrossEntropyLoss", "T"): (

@@ -73,6 +73,7 @@ DISAGREEMENTS: Mapping[str, Explained] = {
     "AveragePool/special": Explained("the evaluator leaves NaN out of its means"),
     "BatchNormalization/opset-9": Explained("the evaluator uses the batch's own statistics before opset 14"),
     "BlackmanWindow": _BODY,
+    "Col2Im/none-of-a-batch": Explained("the evaluator returns nothing where there is nothing"),
     "ConvTranspose/empty-batch": Explained("the evaluator cannot concatenate nothing"),
     "DeformConv": _COORDINATES,
     "GlobalAveragePool/empty-batch": Explained("the evaluator divides by the size of the batch"),
@@ -110,6 +111,8 @@ DISAGREEMENTS: Mapping[str, Explained] = {
     "MaxRoiPool": _MISSING,
     "MaxUnpool/output-shape": Explained("the evaluator counts indices in the shape that pads and strides infer"),
     "MeanVarianceNormalization": _MIXED,
+    "NegativeLogLikelihoodLoss/none-of-a-batch": Explained("the evaluator cannot reshape nothing"),
+    "NegativeLogLikelihoodLoss/none-of-a-batch-sum": Explained("the evaluator cannot reshape nothing"),
     "Resize": _CUBIC,
     "Resize/pairs-linear-align-corners-exclude-outside-antialias-scaled": Explained(
         "the evaluator takes scale times length for the output's length"
@@ -134,6 +137,8 @@ DISAGREEMENTS: Mapping[str, Explained] = {
     "GRU/infinity": _ACTIVATIONS,
     "RNN/infinity": _ACTIVATIONS,
     "RNN/subnormals": _ACTIVATIONS,
+    "Upsample/none-of-a-batch": Explained("whole scales", 0.0),
+    "Upsample/several-lengths": Explained("whole scales", 0.0),
 }
 
 
