@@ -23,7 +23,7 @@ import torch
 from .aten import CORRECT, EXACT, ROUNDED, TERMS, Mode, conditioning, is_real, name_of
 from .dtypes import lookup
 
-__all__ = ["BLOCK_SAMPLES", "OPERATOR_SAMPLES", "UnknownOperationError", "spread"]
+__all__ = ["BLOCK_SAMPLES", "OPERATOR_SAMPLES", "UnknownOperationError", "lean", "spread"]
 
 # Disturbed runs. With 12, σ comes out below a third of its true value once in 10^4 elements (χ² of 12 degrees of
 # freedom), which numerics.COMPOSITE_SIGMAS makes up for. Blocks and models are dearer to run: see `_few`.
@@ -89,6 +89,26 @@ def spread(
     return total
 
 
+def lean(run: Callable[[], Sequence[torch.Tensor]], dtype: str, base: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """How far the outputs of ``run`` go where every function is off by all that its table allows, and always to the same
+    side: a recurrent cell's errors then add up from step to step, which draws with random signs never do.
+
+    Arguments and what comes back are as in `spread`, but the larger deviation of the two sides in place of σ.
+    """
+    mode = _Rounding(dtype, "")
+    found = [np.zeros(b.shape) for b in base]
+    with torch.inference_mode(False), torch.no_grad():
+        for side in (1.0, -1.0):
+            mode.lean(side)
+            with mode:
+                outputs = run()
+            for output, origin, largest in zip(outputs, base, found, strict=True):
+                squared = np.zeros(origin.shape)
+                _accumulate(_array(output), origin, squared)
+                np.maximum(largest, np.sqrt(squared), out=largest)
+    return found
+
+
 def _few(sigma: np.ndarray, samples: int) -> None:
     """Make up for few samples, in place: elements whose disturbances came out small by chance would get a bound
     that a correct backend breaks. In the outputs of blocks and models σ varies little, so none is below half the
@@ -142,6 +162,7 @@ class _Rounding(Mode):
         self._key = key
         self._generator = torch.Generator()
         self._disturbed = False
+        self._side = 0.0
         self._call = 0
         self._kept: dict[int, tuple[tuple[Any, ...], torch.Tensor]] = {}
         self._bytes = 0
@@ -152,6 +173,10 @@ class _Rounding(Mode):
         self._generator.manual_seed(int.from_bytes(digest, "little") >> 1)
         self._disturbed = True
         self._call = 0
+
+    def lean(self, side: float) -> None:
+        """Start a run in which functions alone are disturbed, all to one side (1 or -1)."""
+        self._side = side
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -164,7 +189,7 @@ class _Rounding(Mode):
         noise = None
         if name in TERMS:
             rounded = (1.0, 1.0, 0.0)
-            if any(is_real(a) for a in args):
+            if not self._side and any(is_real(a) for a in args):
                 # Before an operation in place overwrites its operand.
                 noise = self._noise(name, func, args, kwargs)
         elif rounded is None:
@@ -179,11 +204,13 @@ class _Rounding(Mode):
                     f"how {func._schema.name} rounds is not known: write the definition with simpler "
                     "operations (exp, sum, mul, matmul, ...)"
                 )
-        elif self._disturbed and is_real(result):
+        elif is_real(result):
             count, narrow, scale = rounded
             relative = (narrow if self._narrow else count) * self._u
             # The tables count in ulps, of which one is up to 2u; what is rounded once is off by u at most.
-            self._disturb(result, relative, scale, noise, correct=name in CORRECT, ulps=relative > self._u)
+            ulps = relative > self._u
+            if self._disturbed or (self._side and ulps):
+                self._disturb(result, relative, scale, noise, correct=name in CORRECT, ulps=ulps)
         return result
 
     def _disturb(
@@ -228,7 +255,10 @@ class _Rounding(Mode):
         return _power(x).clamp_(min=self._normal).mul_(2.0).masked_fill_(x == 0, 0.0)
 
     def _signed(self, size: torch.Tensor) -> torch.Tensor:
-        """``size`` with each sign flipped or not at random, in place: a random bit where the format has its sign."""
+        """``size`` with each sign flipped or not at random, in place: a random bit where the format has its sign. Of the
+        side that a run leans to, in such a run."""
+        if self._side:
+            return size.abs_().mul_(self._side)
         words = torch.empty(size.numel() * size.itemsize // 8 + 1, dtype=torch.int64)
         words.random_(-(2**63), None, generator=self._generator)
         whole = torch.int32 if size.itemsize == 4 else torch.int64

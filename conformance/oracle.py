@@ -217,13 +217,17 @@ def _propagate(
     samples: int | None = None,
 ) -> None:
     """σ of the outputs that rounding touches, by disturbed runs of the definition."""
-    from .montecarlo import spread
+    from .montecarlo import lean, spread
 
-    if samples is None:
-        largest = max(e.value.size for e in found.values())
-        samples = OPERATOR_SAMPLES if largest < LARGE else LARGE_SAMPLES
     order = sorted(found)
-    spreads = spread(run, dtype, samples, key, [found[i].value for i in order])
+    base = [found[i].value for i in order]
+    if samples is None:
+        samples = OPERATOR_SAMPLES if max(b.size for b in base) < LARGE else LARGE_SAMPLES
+        spreads = spread(run, dtype, samples, key, base)
+        for sigma, leaning in zip(spreads, lean(run, dtype, base), strict=True):
+            sigma += leaning / COMPOSITE_SIGMAS  # so that it counts once
+    else:  # a block or a model: too few functions one after the other for it to matter
+        spreads = spread(run, dtype, samples, key, base)
     for i, sigma in zip(order, spreads, strict=True):
         # An integer that came out otherwise in a disturbed run (a tie of a quantisation, the index of the larger of
         # two near-equals) is rounding's to decide, too.

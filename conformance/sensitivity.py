@@ -23,7 +23,7 @@ from .plan import Plan, Selection, build_plan
 from .planted import RAISED, Defect, NotApplicable, Outputs, Subject, defects, equal, variants
 from .pool import Outcome
 from .run import verdict_of
-from .spec import Case, Operator, Source, Verdict
+from .spec import PUBLISHED, Case, Operator, Source, Verdict
 
 __all__ = ["Answer", "Failure", "Sensitivity", "judged", "measure"]
 
@@ -100,23 +100,23 @@ def measure(
     jobs: int = 1,
     progress: Callable[[str], None] = lambda operator: None,
     compare: Callable[..., str] = judged,
+    suite: str = "standard",
 ) -> Sensitivity:
-    """Run all defects and variants of the families (empty: all) in the dtypes (empty: all) through the standard suite.
+    """Run all defects and variants of the families (empty: all) in the dtypes (empty: all) through a suite.
 
-    ``compare``: stands in for the judge, as another suite's way of comparing would. Raises ``UsageError`` for unknown
-    names.
+    ``compare``: stands in for the judge, as another suite's way of comparing would; so do other cases, where
+    ``suite`` is "vectors" for ONNX's published ones of a single operator with a definition. Raises ``UsageError`` for
+    unknown names.
     """
     unknown = [family for family in families if family not in FAMILIES]
     if unknown:
         raise UsageError(f"unknown family {', '.join(unknown)}; there are {', '.join(FAMILIES)}")
-    plan = build_plan(Selection(dtypes=tuple(dtypes)))
+    plan = build_plan(Selection(suite=suite, dtypes=tuple(dtypes)))
     cases: dict[tuple[str, str], list[Case]] = {}
     for case in plan.cases:
-        if (
-            case.source is Source.OPERATOR
-            and "refuse" not in case.tags
-            and (not families or case.family in families)
-        ):
+        entry = catalogue().get((case.domain, case.operator))
+        usable = entry is not None and case.model is None and not case.tags & {"refuse", PUBLISHED}
+        if entry is not None and usable and (not families or entry.family in families):
             cases.setdefault((case.domain, case.operator), []).append(case)
     answers: list[Answer] = []
     failures: list[Failure] = []
@@ -151,7 +151,8 @@ def _operator(cases: Sequence[Case]) -> _Found:
         warnings.simplefilter("ignore")
         subjects = []
         for case in cases:
-            ready = casework.operator_case(case)
+            own = case.source is Source.OPERATOR
+            ready = casework.operator_case(case) if own else casework.vector_case(case)
             if not ready.problem:
                 subjects.append(Subject(case, ready))
         by_dtype: dict[str, list[Subject]] = {}
@@ -208,7 +209,7 @@ def _vary(subjects: Iterable[Subject]) -> tuple[list[Failure], dict[tuple[str, s
                 outputs = variant.run(subject)
             except NotApplicable:
                 continue
-            place = (subject.case.family, subject.dtype)
+            place = (subject.operator.family, subject.dtype)
             verdicts[place] = verdicts.get(place, 0) + 1
             message = _SHARED["compare"](subject, outputs, flush_to_zero=variant.flush_to_zero)
             if message:

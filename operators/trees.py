@@ -42,7 +42,7 @@ class Forest:
     members: Mapping[int, Any] = field(default_factory=dict)
 
     def leaves(self, x: torch.Tensor) -> torch.Tensor:
-        """The leaf of each of (N, F) in each tree: (N, T) positions."""
+        """The leaf of each of (N, F) in each tree: (N, T) positions. Raises ``ValueError`` where a way down never ends."""
         device = x.device
         features, modes, missing, yes, no = (
             torch.tensor(list(a), dtype=torch.int64, device=device)
@@ -50,7 +50,9 @@ class Forest:
         )
         splits = torch.as_tensor(self.splits, device=device).to(x.dtype)
         at = torch.tensor(list(self.roots), device=device).expand(len(x), -1)
-        while bool((modes[at] != LEAF).any()):
+        for _ in self.features:
+            if not bool((modes[at] != LEAF).any()):
+                return at
             value, split, mode = x.gather(1, features[at]), splits[at], modes[at]
             tests = (value <= split, value < split, value >= split, value > split, value == split, value != split)
             holds = torch.zeros_like(at, dtype=torch.bool)
@@ -61,7 +63,7 @@ class Forest:
                 holds = torch.where(at == node, found, holds)
             holds = torch.where(value.isnan(), missing[at] != 0, holds)
             at = torch.where(mode == LEAF, at, torch.where(holds, yes[at], no[at]))
-        return at
+        raise ValueError("the branches of a tree go round in a circle")
 
     def scores(self, x: torch.Tensor, targets: int, aggregate: str) -> torch.Tensor:
         """The leaves' votes for each target: (N, targets)."""

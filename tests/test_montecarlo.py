@@ -11,7 +11,7 @@ import torch
 
 from conformance.dtypes import lookup, torch_dtype
 from conformance.judge import judge
-from conformance.montecarlo import UnknownOperationError, spread
+from conformance.montecarlo import UnknownOperationError, lean, spread
 from conformance.numerics import Expected, ulp
 from conformance.rules import Composite
 from conformance.spec import Verdict
@@ -281,3 +281,23 @@ def test_tf32_inputs_to_attention_are_caught() -> None:
     coarse = torch.from_numpy(np.ldexp(np.round(mantissa * 2048) / 2048, exponent))
     want = Expected("float32", Composite(), attention(x).numpy(), spread=sigma(lambda: attention(x)))
     assert judge([want], [attention(coarse).float().numpy()], (), {}).verdict is Verdict.INACCURATE
+
+
+def test_functions_that_all_lean_to_one_side_add_up() -> None:
+    x = torch.linspace(0.3, 0.9, 50, dtype=torch.float64)
+
+    def run() -> list[T]:
+        total = torch.zeros_like(x)
+        for _ in range(64):
+            total = total + torch.exp(x)
+        return [total]
+
+    base = [run()[0].numpy()]
+    one = 3 * np.spacing(np.exp(x.numpy()).astype(np.float32)).astype(np.float64)
+    np.testing.assert_allclose(lean(run, "float32", base)[0], 64 * one, rtol=1e-3)
+
+
+def test_what_has_no_function_does_not_lean() -> None:
+    x = torch.linspace(0.3, 0.9, 50, dtype=torch.float64)
+    base = [(x * x + 0.1).numpy()]
+    assert not lean(lambda: [x * x + 0.1], "float32", base)[0].any()

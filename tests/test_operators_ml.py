@@ -25,6 +25,7 @@ from conformance.interpreter import call, to_array, to_tensor
 from conformance.judge import judge
 from conformance.operators import catalogue
 from conformance.operators.estimators import probit, transformed
+from conformance.operators.trees import Forest
 from conformance.oracle import asks_evaluator, expect_content
 from conformance.plan import samples_of
 from conformance.spec import Case, Operator, Sample, Source, Verdict
@@ -634,3 +635,10 @@ def test_a_map_is_fed_as_a_dict() -> None:
     content, (expected,) = _expectation("CastMap", "floats")
     assert content.feeds[0] == {"x": {7: 0.5, 0: -1.25, -3: 3.0, 2: 1e6}}
     assert expected.value.tolist() == [[3.0, -1.25, 1e6, 0.5]]
+
+
+def test_a_tree_that_goes_round_in_a_circle_is_an_error_and_no_endless_walk() -> None:
+    both = [1, 0], [0, 1]
+    circle = Forest([0], [0, 0], [0, 0], [1.0, 1.0], both, [0, 0], ([], [], []))
+    with pytest.raises(ValueError, match="circle"):
+        circle.leaves(torch.tensor([[0.5]]))

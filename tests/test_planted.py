@@ -20,12 +20,12 @@ from conformance.draws import anything, draw
 from conformance.goldens import default_folder
 from conformance.operators import catalogue
 from conformance.plan import Selection, build_plan
-from conformance.planted import Defect, NotApplicable, Outputs, Subject, defects, meanings, semantics, variants
+from conformance.planted import NotApplicable, Outputs, Subject, computing, defects, placing, semantics, variants
 from conformance.planted.device import Arithmetic, Order, lanes, pairwise, rounded, sequential, split
 from conformance.planted.precision import _block_twice, _last_dropped, _tail_dropped
 from conformance.reports.sensitivity import markdown
 from conformance.sensitivity import judged, measure
-from conformance.spec import Operator, Source
+from conformance.spec import Source
 
 T = torch.Tensor
 ORDERS = [
@@ -170,14 +170,10 @@ def test_the_command_prints_shares_and_refuses_unknown_names(tmp_path: Path) -> 
     assert "unknown family nosuch" in done.err
 
 
-def _meanings(operator: Operator) -> dict[str, Defect]:
-    return {d.name: d for module in (meanings, semantics) for d in module.defects(operator)}
-
-
-@pytest.mark.parametrize("name", sorted({*semantics._MEANT, *meanings._MEANINGS}))
+@pytest.mark.parametrize("name", sorted({*placing.MISTAKES, *computing.MISTAKES}))
 def test_an_engines_mistake_is_caught_by_its_outputs(name: str, cache: Path) -> None:
     """And not by what it raises, which would say nothing of the cases."""
-    left = _meanings(catalogue()["", name])
+    left = {d.name: d for d in semantics.defects(catalogue()["", name])}
     assert left
     assert all(re.fullmatch(r"[\w.-]+/[\w.-]+#\d+", d.source) for d in left.values())
     plan = build_plan(Selection(operators=(name,), dtypes=("float32", "int32", "int8")))

@@ -13,7 +13,7 @@ from .subject import Outputs, Subject
 __all__ = ["Defect", "Variant", "defects", "variants"]
 
 # Modules with a function ``defects(operator)``, from what is wrong with any operator to what is wrong with one.
-_DEFECTS = ("outputs", "operands", "attributes", "precision", "semantics", "meanings")
+_DEFECTS = ("outputs", "operands", "attributes", "precision", "semantics")
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ Inputs = Sequence[Any]  # a node's inputs by position: arrays, None where one is
 Outputs = list[list[Any]]  # of each input set, in the node's order
 
 # What a changed node raises is what a backend would.
-RAISED = (RuntimeError, ValueError, LookupError, TypeError, ArithmeticError, AssertionError, NotImplementedError)
+RAISED = (RuntimeError, ValueError, LookupError, TypeError, ArithmeticError, AssertionError, OSError)
 
 _APPROXIMATE = (Rounded, Elementary, Accumulation, Composite, Requantised)
 

@@ -75,13 +75,12 @@ def _moved(exact: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
     return torch.where(exact.isfinite() & (exact != 0), exact + by, exact)
 
 
-# No library is off by all that its table allows and everywhere to one side: half of it is.
 def _up(exact: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
-    return _moved(exact, 0.5 * allowed)
+    return _moved(exact, allowed)
 
 
 def _down(exact: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
-    return _moved(exact, -0.5 * allowed)
+    return _moved(exact, -allowed)
 
 
 def _either(exact: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:

@@ -1,7 +1,4 @@
-"""Defects in what operators mean, as engines have had them: another formula, another convention, a step left out.
-
-Each names the thread of an engine that had it (or had something of the same effect).
-"""
+"""Wrong definitions of operators that compute: another formula, another convention, a step left out."""
 
 from __future__ import annotations
 
@@ -13,69 +10,10 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from ..spec import Operator
-from .outputs import never
-from .record import Defect
-from .subject import NotApplicable, Outputs, Subject
+from .semantics import Maker, Meaning, Mistake, fixed, of_inputs, of_outputs, replaced, taken
+from .subject import NotApplicable
 
-__all__ = ["defects"]
-
-Meaning = Callable[..., Any]
-Maker = Callable[[Meaning], Meaning]  # from the right definition to the wrong one
-
-
-def _fixed(**attributes: Any) -> Maker:
-    """With attributes at these values, whatever the node says."""
-
-    def make(right: Meaning) -> Meaning:
-        @functools.wraps(right)
-        def wrong(*inputs: Any, **given: Any) -> Any:
-            return right(*inputs, **{**given, **attributes})
-
-        return wrong
-
-    return make
-
-
-def _taken(name: str, of: Any, to: Any) -> Maker:
-    """One value of an attribute taken for another."""
-
-    def make(right: Meaning) -> Meaning:
-        @functools.wraps(right)
-        def wrong(*inputs: Any, **given: Any) -> Any:
-            return right(*inputs, **{**given, name: to if given.get(name) == of else given.get(name)})
-
-        return wrong
-
-    return make
-
-
-def _replaced(wrong: Meaning) -> Maker:
-    return lambda right: wrong
-
-
-def _of_inputs(change: Callable[[list[Any]], Sequence[Any]]) -> Maker:
-    def make(right: Meaning) -> Meaning:
-        @functools.wraps(right)
-        def wrong(*inputs: Any, **given: Any) -> Any:
-            return right(*change(list(inputs)), **given)
-
-        return wrong
-
-    return make
-
-
-def _of_outputs(change: Callable[..., Any]) -> Maker:
-    """``change``: from the right outputs, the inputs and the attributes."""
-
-    def make(right: Meaning) -> Meaning:
-        @functools.wraps(right)
-        def wrong(*inputs: Any, **given: Any) -> Any:
-            return change(right(*inputs, **given), inputs, given)
-
-        return wrong
-
-    return make
+__all__ = ["MISTAKES"]
 
 
 def _axis(x: torch.Tensor, axis: int, opset: int) -> tuple[torch.Tensor, int]:
@@ -113,7 +51,7 @@ def _normalised(
         y = y * scale if b is None else y * scale + b
         return (y, *outputs[1:]) if isinstance(outputs, tuple) else y
 
-    return _of_outputs(change)
+    return of_outputs(change)
 
 
 def _space(x: torch.Tensor, given: Mapping[str, Any]) -> tuple[int, ...]:
@@ -330,23 +268,22 @@ def _naive_log_sum(
     return reduce_sum(powers, axes, keepdims, noop_with_empty_axes).log()
 
 
-# By operator: name, the thread, and how the wrong definition is made of the right one.
-_MEANINGS: Mapping[str, Sequence[tuple[str, str, Maker]]] = {
+_BY_OPERATOR: Mapping[str, Sequence[tuple[str, str, Maker]]] = {
     "Softmax": [
         (
             "maximum-not-subtracted",
             "uTensor/uTensor#175",
-            _replaced(_exponentials("float32", lambda powers, total: powers / total)),
+            replaced(_exponentials("float32", lambda powers, total: powers / total)),
         )
     ],
     "LogSoftmax": [
         (
             "maximum-not-subtracted",
             "tenstorrent/tt-metal#10001",
-            _replaced(_exponentials("float32", lambda powers, total: (powers / total).log())),
+            replaced(_exponentials("float32", lambda powers, total: (powers / total).log())),
         )
     ],
-    "ReduceLogSumExp": [("maximum-not-subtracted", "openvinotoolkit/openvino#35648", _replaced(_naive_log_sum))],
+    "ReduceLogSumExp": [("maximum-not-subtracted", "openvinotoolkit/openvino#35648", replaced(_naive_log_sum))],
     "LayerNormalization": [
         ("epsilon-outside-the-root", "tracel-ai/burn#2185", _normalised(_outside, _inner)),
         ("variance-by-n-minus-1", "NVIDIA/cudnn-frontend#432", _normalised(_unbiased, _inner)),
@@ -366,80 +303,69 @@ _MEANINGS: Mapping[str, Sequence[tuple[str, str, Maker]]] = {
         ),
     ],
     "BatchNormalization": [
-        ("square-for-root", "jax-ml/jax#442", _replaced(_batch_without_root)),
-        ("running-variance-by-n-minus-1", "keras-team/keras#9028", _of_outputs(_running_unbiased)),
+        ("square-for-root", "jax-ml/jax#442", replaced(_batch_without_root)),
+        ("running-variance-by-n-minus-1", "keras-team/keras#9028", of_outputs(_running_unbiased)),
     ],
-    "LpNormalization": [("the-norm-alone", "onnx/onnx-tensorflow#465", _replaced(_norm_only))],
+    "LpNormalization": [("the-norm-alone", "onnx/onnx-tensorflow#465", replaced(_norm_only))],
     "LRN": [("even-size-to-the-other-side", "ROCm/MIOpen#127", _lrn_of_other_size)],
-    "Gelu": [("tanh-for-erf", "huggingface/candle#900", _replaced(_gelu_by_tanh))],
-    "Elu": [("alpha-0", "llvm/torch-mlir#3583", _taken("alpha", 1.0, 0.0))],
-    "LeakyRelu": [("alpha-0.1", "NeuralNetworkVerification/Marabou#739", _fixed(alpha=0.1))],
+    "Gelu": [("tanh-for-erf", "huggingface/candle#900", replaced(_gelu_by_tanh))],
+    "Elu": [("alpha-0", "llvm/torch-mlir#3583", taken("alpha", 1.0, 0.0))],
+    "LeakyRelu": [("alpha-0.1", "NeuralNetworkVerification/Marabou#739", fixed(alpha=0.1))],
     "GRU": [
-        ("reset-after-the-product", "microsoft/onnxscript#2852", _taken("linear_before_reset", 1, 0)),
-        ("bidirectional-not-turned-back", "microsoft/onnxruntime#4187", _of_outputs(_backward)),
+        ("reset-after-the-product", "microsoft/onnxscript#2852", taken("linear_before_reset", 1, 0)),
+        ("bidirectional-not-turned-back", "microsoft/onnxruntime#4187", of_outputs(_backward)),
         ("reverse-from-the-very-end", "onnx/onnx-tensorflow#342", _from_the_very_end),
     ],
     "LSTM": [
-        ("gates-ifco", "CrispStrobe/CrispASR#106", _of_inputs(_gates((0, 2, 3, 1), 1))),
-        ("peepholes-ifo", "opencv/opencv#29931", _of_inputs(_gates((0, 2, 1), 7))),
-        ("peepholes-ignored", "PINTO0309/onnx2tf#303", _of_inputs(_without(7))),
-        ("reverse-not-turned-back", "PINTO0309/onnx2tf#287", _of_outputs(_backward)),
+        ("gates-ifco", "CrispStrobe/CrispASR#106", of_inputs(_gates((0, 2, 3, 1), 1))),
+        ("peepholes-ifo", "opencv/opencv#29931", of_inputs(_gates((0, 2, 1), 7))),
+        ("peepholes-ignored", "PINTO0309/onnx2tf#303", of_inputs(_without(7))),
+        ("reverse-not-turned-back", "PINTO0309/onnx2tf#287", of_outputs(_backward)),
         ("reverse-from-the-very-end", "NervanaSystems/ngraph#3176", _from_the_very_end),
     ],
     "NegativeLogLikelihoodLoss": [
-        ("mean-not-weighted", "iree-org/iree#24228", _of_outputs(_plain_mean)),
+        ("mean-not-weighted", "iree-org/iree#24228", of_outputs(_plain_mean)),
     ],
     "SoftmaxCrossEntropyLoss": [
-        ("mean-not-weighted", "iree-org/iree#24228", _of_outputs(_plain_mean)),
+        ("mean-not-weighted", "iree-org/iree#24228", of_outputs(_plain_mean)),
     ],
     "Resize": [
         (
             "half-pixel-as-asymmetric",
             "antimora/burn-flex#5",
-            _taken("coordinate_transformation_mode", "half_pixel", "asymmetric"),
+            taken("coordinate_transformation_mode", "half_pixel", "asymmetric"),
         ),
         (
             "align-corners-as-asymmetric",
             "microsoft/onnxruntime#17564",
-            _taken("coordinate_transformation_mode", "align_corners", "asymmetric"),
+            taken("coordinate_transformation_mode", "align_corners", "asymmetric"),
         ),
-        ("cubic-coefficient-0.5", "opencv/opencv#24165", _taken("cubic_coeff_a", -0.75, -0.5)),
-        ("cubic-coefficient-ignored", "microsoft/onnxruntime#25264", _fixed(cubic_coeff_a=-0.75)),
-        ("scale-of-the-sizes", "apache/tvm#19570", _of_inputs(_scale_of_sizes)),
+        ("cubic-coefficient-0.5", "opencv/opencv#24165", taken("cubic_coeff_a", -0.75, -0.5)),
+        ("cubic-coefficient-ignored", "microsoft/onnxruntime#25264", fixed(cubic_coeff_a=-0.75)),
+        ("scale-of-the-sizes", "apache/tvm#19570", of_inputs(_scale_of_sizes)),
     ],
     "Upsample": [("half-pixel", "Xilinx/onnx-mlir#319", _upsampled)],
-    "GridSample": [("corners-always-aligned", "llvm/torch-mlir#3157", _fixed(align_corners=1))],
+    "GridSample": [("corners-always-aligned", "llvm/torch-mlir#3157", fixed(align_corners=1))],
     "QuantizeLinear": [
         ("half-away-from-zero", "sonos/tract#2850", _rounded_by(_away)),
         ("truncated", "microsoft/onnxruntime#18576", _rounded_by(torch.trunc)),
-        ("first-channel-for-all", "sonos/tract#2849", _of_inputs(_first_channel)),
+        ("first-channel-for-all", "sonos/tract#2849", of_inputs(_first_channel)),
     ],
-    "DequantizeLinear": [("first-channel-for-all", "sonos/tract#2849", _of_inputs(_first_channel))],
-    "HannWindow": [("always-periodic", "onnx/onnx#4249", _fixed(periodic=1))],
-    "HammingWindow": [("always-periodic", "onnx/onnx#4249", _fixed(periodic=1))],
-    "BlackmanWindow": [("always-periodic", "onnx/onnx#4249", _fixed(periodic=1))],
-    "Div": [("floored", "onnx/onnx#7570", _replaced(_floored))],
-    "Mod": [("signs-exchanged", "apache/tvm#20170", _replaced(_mod_swapped))],
+    "DequantizeLinear": [("first-channel-for-all", "sonos/tract#2849", of_inputs(_first_channel))],
+    "HannWindow": [("always-periodic", "onnx/onnx#4249", fixed(periodic=1))],
+    "HammingWindow": [("always-periodic", "onnx/onnx#4249", fixed(periodic=1))],
+    "BlackmanWindow": [("always-periodic", "onnx/onnx#4249", fixed(periodic=1))],
+    "Div": [("floored", "onnx/onnx#7570", replaced(_floored))],
+    "Mod": [("signs-exchanged", "apache/tvm#20170", replaced(_mod_swapped))],
     "Round": [
-        ("half-up", "openvinotoolkit/openvino#2730", _replaced(lambda x: torch.floor(x + 0.5))),
+        ("half-up", "openvinotoolkit/openvino#2730", replaced(lambda x: torch.floor(x + 0.5))),
     ],
     "CumSum": [
-        ("reverse-ignored", "NVIDIA/TensorRT#4513", _fixed(reverse=0)),
-        ("reverse-not-turned-back", "apache/tvm#18137", _of_outputs(_not_flipped_back)),
+        ("reverse-ignored", "NVIDIA/TensorRT#4513", fixed(reverse=0)),
+        ("reverse-not-turned-back", "apache/tvm#18137", of_outputs(_not_flipped_back)),
     ],
 }
 
-
-def _spoil(make: Maker, right: Meaning) -> Callable[[Subject], Outputs]:
-    return lambda subject: subject.evaluate(meaning=make(right))
-
-
-def defects(operator: Operator) -> list[Defect]:
-    """Of this operator alone. A wrong definition is wrong in every type at once: that one of them has no sample that shows
-    it is no gap."""
-    if operator.domain or operator.meaning is None:
-        return []
-    return [
-        Defect(name, _spoil(make, operator.meaning), source=source, silent=never)
-        for name, source, make in _MEANINGS.get(operator.name, ())
-    ]
+MISTAKES: Mapping[str, Sequence[Mistake]] = {
+    operator: [Mistake(*mistake) for mistake in mistakes] for operator, mistakes in _BY_OPERATOR.items()
+}
