@@ -151,7 +151,7 @@ def _grid_samples() -> Iterator[Sample]:
     # Between integers and between strings, and beside them, there is nothing that the standard names.
     others = (*INTEGERS, *BOOL, *UNUSUAL)
     places = tensor(2, 4, 6, 2, draw=uniform(-1.2, 1.2), dtype="float32")
-    moved = {"mode": "nearest", "padding_mode": "border"}
+    moved = {"mode": "nearest", "padding_mode": "border", "align_corners": 1}
     yield Sample("other-types", (tensor(2, 3, 5, 7), places), moved, dtypes=others)
     corners = tensor(1, 3, 3, 2, draw=choice(-1.0, 0.0, 1.0))
     yield Sample("corners-aligned", (tensor(1, 2, 5, 7), corners), {"align_corners": 1}, dtypes=FEW)

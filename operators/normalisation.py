@@ -16,7 +16,7 @@ from conformance.rules import Composite
 from conformance.spec import Operator, Sample, TensorSpec, tensor
 
 from .geometry import wide
-from .samples import DYNAMIC, EMPTY, FEW, LARGE, SPECIAL, carried, only, pairwise, refusals
+from .samples import DYNAMIC, EMPTY, FEW, LARGE, LONG, SPECIAL, carried, only, pairwise, refusals
 
 __all__ = ["OPERATORS"]
 
@@ -164,6 +164,7 @@ def _instance_samples() -> Iterator[Sample]:
     )
     yield Sample("tiny", _per_channel(*image, draw=normal(0, 1e-3)), dtypes=FEW)
     yield Sample("large", _per_channel(1, 16, 48, 40), dtypes=FEW, tags=LARGE)
+    yield Sample("long", _per_channel(1, 2, LONG), dtypes=("float16",), tags=LARGE)
     yield Sample("special", _per_channel(1, 3, 2, 3, draw=_SPECIAL), dtypes=FEW, tags=SPECIAL)
     yield Sample("empty-batch", _per_channel(0, 3, 5, 7), dtypes=ONE, tags=EMPTY)
     again = (_per_channel(1, 3, 4, 4), _per_channel(5, 3, 9, 2))
@@ -226,6 +227,7 @@ def _groups() -> Iterator[Sample]:
         dtypes=("float32", "float16", "bfloat16"),
         tags=LARGE,
     )
+    yield Sample("long", _per_channel(1, 2, LONG), two, dtypes=("float16", "bfloat16"), tags=LARGE)
     again = (_per_channel(1, 6, 4, 4), _per_channel(5, 6, 9, 2))
     yield Sample("dynamic", _per_channel(*image), two, dtypes=FEW, again=again, tags=DYNAMIC)
     bias = _only_bias(_per_channel(1, 6, 2, 3))
@@ -352,6 +354,7 @@ def _lp_samples() -> Iterator[Sample]:
     yield Sample("ones", (tensor(1, 1),), dtypes=FEW)
     yield Sample("rank-5", (tensor(2, 3, 1, 4, 5),), {"axis": 3}, dtypes=FEW)
     yield Sample("hidden-768", (tensor(9, 768),), dtypes=FEW, tags=LARGE)
+    yield Sample("long", (tensor(2, LONG),), dtypes=("float16",), tags=LARGE)
     zero = tensor(2, 3, draw=values(0.0, 0.0, 0.0, 3.0, 0.0, -4.0))
     yield Sample("zero-norm", (zero,), dtypes=FEW, opset=22)
     yield Sample("empty", (tensor(0, 4),), dtypes=ONE, tags=EMPTY)

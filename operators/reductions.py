@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from conformance.draws import choice, distinct, full, integers, nonzero, uniform
+from conformance.draws import AUTO, Draw, choice, distinct, full, integers, nonzero, uniform
 from conformance.dtypes import FLOATS, INTEGERS, lookup
 from conformance.lazy import torch
 from conformance.rules import EXACT, Accumulation, Composite
@@ -184,8 +184,19 @@ def sums(
         yield s.tagged(f"limits-{dtype}", *rows, dtypes=(dtype,), tags=s.SPECIAL)
 
 
+def long(draw: Draw = AUTO) -> Sample:
+    """A sum of many terms of one sign."""
+    return Sample("long", (tensor(2, s.LONG, draw=draw), const([1])), dtypes=("float16", "bfloat16"), tags=s.LARGE)
+
+
+def logarithms() -> Iterator[Sample]:
+    yield from s.reduction(positive, exact=None, integral=())
+    yield long(positive)
+
+
 def logarithms_of_exponentials() -> Iterator[Sample]:
     yield from s.reduction(exact=None, integral=())
+    yield long()
     # Sums of exponentials that overflow in every format but one, though their logarithm is small.
     high, low = tensor(7, 9, draw=uniform(100, 800)), tensor(7, 9, draw=uniform(-800, -100))
     yield Sample("large-exponents", (high, const([1])), dtypes=FLOATS, tags=s.SPECIAL)
@@ -287,12 +298,13 @@ def products() -> Iterator[Sample]:
         yield s.tagged(f"extremes-{dtype}", *rows, dtypes=(dtype,), tags=s.SPECIAL)
 
 
-# Whole roots: what is after the point of others would be cut off or rounded as the engine likes. The squares of subnormal
-# numbers are zero.
-norms = partial(
-    s.reduction, exact=None, subnormals=False, whole=s.literal(2, 3, 6, 0, 1, 4, 8, 0, 2, 6, 9, 0, shape=(3, 4))
-)
-logarithms = partial(s.reduction, positive, exact=None, integral=())
+def norms() -> Iterator[Sample]:
+    # Whole roots: what is after the point of others would be cut off or rounded as the engine likes. The squares of
+    # subnormal numbers are zero.
+    whole = s.literal(2, 3, 6, 0, 1, 4, 8, 0, 2, 6, 9, 0, shape=(3, 4))
+    yield from s.reduction(exact=None, subnormals=False, whole=whole)
+    yield long()
+
 
 OPERATORS = (
     Operator("ReduceSum", reduce_sum, Accumulation(), partial(sums, input_since=13)),

@@ -26,6 +26,7 @@ __all__ = [
     "INF",
     "LARGE",
     "LAST_BITS",
+    "LONG",
     "NAN",
     "SCALAR",
     "SMALL",
@@ -51,6 +52,9 @@ NAN, INF = float("nan"), float("inf")
 
 FEW = ("float32", "float16")
 UNUSUAL = ("string", "complex64", "complex128")  # moved about by many operators, computed with by few
+LONG = (
+    40961  # terms of one sign about 1: an accumulator of 16 bits stops resolving them, and float16 holds their sum
+)
 SMALL = integers(-3, 3)  # 77 of these add up exactly, even in float16
 
 SPECIAL = frozenset({"special"})

@@ -26,7 +26,7 @@ _MODES = frozenset(
 # What a node says twice: the weights' shapes tell it, too, or the inputs'.
 _REDUNDANT = frozenset({"kernel_shape", "hidden_size", "num_outputs", "inputdimensions"})
 # What changes no right result: the order of a set; which method fitted the coefficients; the one locale that every platform
-# has; that an unknown category is refused; that any order will do.
+# has; that an unknown category is refused; that any order will do; the order of trees; how often a node was passed.
 _WITHOUT_EFFECT = frozenset(
     {
         ("ignored", "StringNormalizer", "locale"),
@@ -34,6 +34,9 @@ _WITHOUT_EFFECT = frozenset(
         ("ignored", "LinearClassifier", "multi_class"),
         ("ignored", "OneHotEncoder", "zeros"),
         ("ignored", "TopK", "sorted"),
+        ("reversed", "TreeEnsemble", "tree_roots"),
+        ("ignored", "TreeEnsembleRegressor", "nodes_hitrates"),
+        ("ignored", "TreeEnsembleClassifier", "nodes_hitrates"),
     }
 )
 # The least precision of what lies between: a definition that computes in more has no use for it, and is right.

@@ -24,7 +24,7 @@ __all__ = ["Arithmetic", "Order", "lanes", "pairwise", "rounded", "sequential", 
 # The chains are summed each by itself, and then together.
 Order = Callable[[int], Sequence[Sequence[torch.Tensor]]]
 
-# More steps than this show nothing new, and each costs an operation.
+# Each step costs an operation. More than this show nothing new of accumulators that are wide enough.
 STEPS = 192
 
 
@@ -49,20 +49,21 @@ def rounded(x: torch.Tensor, dtype: str, *, truncate: bool = False) -> torch.Ten
     return result
 
 
-def _chunks(index: torch.Tensor, block: int) -> list[torch.Tensor]:
-    block = max(block, -(-len(index) // STEPS))
+def _chunks(index: torch.Tensor, block: int, steps: int = STEPS) -> list[torch.Tensor]:
+    block = max(block, -(-len(index) // steps))
     return list(torch.split(index, block)) if len(index) else []
 
 
-def sequential(block: int = 1, *, reverse: bool = False, seed: int | None = None) -> Order:
-    """One chain, ``block`` terms at a time: from the first, from the last, or shuffled."""
+def sequential(block: int = 1, *, reverse: bool = False, seed: int | None = None, steps: int = STEPS) -> Order:
+    """One chain, ``block`` terms at a time: from the first, from the last, or shuffled. ``steps``: the most of them, for
+    which blocks are made larger."""
 
     def order(count: int) -> list[list[torch.Tensor]]:
         if seed is not None:
             index = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
         else:
             index = torch.arange(count)
-        return [_chunks(index.flip(0) if reverse else index, block)]
+        return [_chunks(index.flip(0) if reverse else index, block, steps)]
 
     return order
 

@@ -12,7 +12,7 @@ from ..dtypes import DTYPES, FLOATS, SIGNED, dtype_of, lookup
 from ..graphs import schema_of
 from ..rules import Accumulation, Composite, Random
 from ..spec import Operator
-from .outputs import SQUARED, filled, float_of, floats, floored, flushed, narrowed, never
+from .outputs import BY_FLOATS, COMPARING, SQUARED, filled, float_of, floats, floored, flushed, narrowed, never
 from .record import Defect
 from .subject import RAISED, Inputs, NotApplicable, Outputs, Subject, equal
 
@@ -158,7 +158,7 @@ def _differ(one: np.ndarray, other: np.ndarray, name: str) -> bool:
     return not (float_of(one) is not None and name == "float32") and not equal([[one]], [[other]])
 
 
-def _whole(name: str, dtypes: tuple[str, ...]) -> Defect:
+def _whole(operator: Operator, name: str, dtypes: tuple[str, ...]) -> Defect:
     change = _integer_in(name)
 
     def possible(subject: Subject) -> bool:
@@ -176,7 +176,8 @@ def _whole(name: str, dtypes: tuple[str, ...]) -> Defect:
                 continue
         return False
 
-    return Defect(f"operands-through-{name}", _each_input(change), dtypes, silent=possible)
+    silent = never if operator.name in BY_FLOATS else possible
+    return Defect(f"operands-through-{name}", _each_input(change), dtypes, silent=silent)
 
 
 def defects(operator: Operator) -> list[Defect]:
@@ -188,13 +189,13 @@ def defects(operator: Operator) -> list[Defect]:
         _narrowed("tf32", ("float32",)),
         _narrowed("float16", ("float32", "bfloat16")),
         _narrowed("float32", ("float64",)),
-        _whole("int32", ("int64", "uint64", "uint32")),
-        _whole("float32", ("int32", "int64")),
+        _whole(operator, "int32", ("int64", "uint64", "uint32")),
+        _whole(operator, "float32", ("int32", "int64")),
         Defect(
             "subnormal-operands-flushed",
             _each_input(_flushed),
             FLOATS,
-            silent=never if operator.name in SQUARED else _tells(_flushed, ()),
+            silent=never if operator.name in SQUARED | COMPARING else _tells(_flushed, ()),
         ),
     ]
     if floored(operator):

@@ -18,6 +18,9 @@ from .subject import Outputs, Subject
 __all__ = ["defects"]
 
 
+_EVERY_4 = sequential(4, steps=2**14)
+
+
 def _last_dropped(count: int) -> Sequence[Sequence[torch.Tensor]]:
     return sequential(8)(max(count - 1, 1))
 
@@ -57,8 +60,8 @@ def defects(operator: Operator) -> list[Defect]:
     every = ("float32", "float16", "bfloat16")
     if any(isinstance(r, (Accumulation, Composite)) for r in operator.rules):
         found += [
-            Defect("accumulator-in-float16", _with(accumulator="float16", order=sequential(4)), every[:2]),
-            Defect("accumulator-in-bfloat16", _with(accumulator="bfloat16", order=sequential(4)), every),
+            Defect("accumulator-in-float16", _with(accumulator="float16", order=_EVERY_4), every[:2]),
+            Defect("accumulator-in-bfloat16", _with(accumulator="bfloat16", order=_EVERY_4), every),
             Defect("products-in-tf32", _with(operands="tf32"), every[:1]),
             Defect("products-in-bfloat16", _with(operands="bfloat16"), every[:2]),
             Defect("products-in-float16", _with(operands="float16"), (every[0], every[2])),
