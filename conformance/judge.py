@@ -100,7 +100,7 @@ def judge(
         if isinstance(rule, OrderFree):
             judgements.append(_order_free(rule, expected, arrays, inputs, attributes))
         elif isinstance(rule, Random):
-            judgements.append(_random(rule, arrays, inputs, attributes))
+            judgements.append(_random(rule, arrays, inputs, attributes, flush_to_zero))
     return max(judgements, key=_rank, default=Judgement(Verdict.PASS))
 
 
@@ -465,9 +465,10 @@ def _random(
     arrays: list[np.ndarray],
     inputs: Sequence[np.ndarray | None],
     attributes: Mapping[str, Any],
+    flush_to_zero: bool,
 ) -> Judgement:
     try:
-        problem = rule.test(inputs, attributes, list(arrays))
+        problem = rule.test(inputs, attributes, list(arrays), flush_to_zero)
     except (ValueError, LookupError, ArithmeticError, TypeError) as error:
         problem = str(error)
     return Judgement(Verdict.WRONG, problem) if problem else Judgement(Verdict.PASS)

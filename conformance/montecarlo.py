@@ -82,8 +82,7 @@ def spread(
                 _accumulate(_array(output), origin, sum_)
             del outputs
     for sum_ in total:
-        sum_ /= samples
-        np.sqrt(sum_, out=sum_)
+        sum_ /= math.sqrt(samples)
         if samples < OPERATOR_SAMPLES:
             _few(sum_, samples)
     return total
@@ -128,7 +127,7 @@ def _array(tensor: torch.Tensor) -> np.ndarray:
 
 
 def _accumulate(value: np.ndarray, origin: np.ndarray, total: np.ndarray) -> None:
-    """Add the squared deviation of one run to ``total``."""
+    """Add the deviation of one run to ``total``, the root of the sum of their squares (which would underflow)."""
     if value.shape != origin.shape:
         total[...] = np.inf
         return
@@ -141,8 +140,7 @@ def _accumulate(value: np.ndarray, origin: np.ndarray, total: np.ndarray) -> Non
         same = (value == origin) | (np.isnan(value) & np.isnan(origin))
         error[same] = 0.0
         error[~same & ~(np.isfinite(value) & np.isfinite(origin))] = np.inf
-    error *= error
-    total += error
+    np.hypot(total, error, out=total)
 
 
 class _Rounding(Mode):
@@ -153,12 +151,11 @@ class _Rounding(Mode):
         super().__init__()  # type: ignore[no-untyped-call]
         kind = lookup(dtype)
         self._u = kind.u
-        self._accumulator = lookup(kind.accumulator).u
+        self._accumulator = lookup(kind.accumulator)
         self._narrow = kind.p < lookup("float32").p
         self._held = 2.0 ** (kind.p + 1)  # whole numbers up to here are in the format
-        # Where subnormals are common their rounding is absolute: half of 2u times the smallest normal number.
+        # Below it rounding is absolute: half of a subnormal step, u times the smallest normal number.
         self._normal = kind.smallest
-        self._smallest = kind.smallest if kind.smallest > 1e-30 else 0.0
         self._key = key
         self._generator = torch.Generator()
         self._disturbed = False
@@ -233,12 +230,10 @@ class _Rounding(Mode):
             if noise is not None:
                 parts.add_(self._signed(noise.unsqueeze(-1).expand_as(parts).clone()))
             return
-        least = max(scale * _TAIL, self._smallest)
         size = self._twice_power(result) if ulps else result
-        if least:
-            drawn = size.abs().clamp_(min=least).mul_(relative).masked_fill_(result == 0, 0.0)
-        else:
-            drawn = size * relative
+        # Half of its own subnormal step the format of the run does not have.
+        least = max(max(scale * _TAIL, self._normal) * relative, _step(result))
+        drawn = size.abs().mul_(relative).clamp_(min=least).masked_fill_(result == 0, 0.0)
         self._signed(drawn)
         if noise is not None:
             drawn.add_(self._signed(noise.clone()))
@@ -275,11 +270,19 @@ class _Rounding(Mode):
             return kept[1]
         magnitude, terms = conditioning(name, func, args, kwargs)
         root = terms.clamp(min=1.0).sqrt_() if isinstance(terms, torch.Tensor) else math.sqrt(max(terms, 1))
-        noise: torch.Tensor = magnitude * (root * self._accumulator)
+        # Terms and sums that are subnormal are rounded absolutely, too.
+        noise = magnitude.clamp(min=self._accumulator.smallest) * (root * self._accumulator.u)
+        noise.clamp_(min=_step(noise)).masked_fill_(magnitude == 0, 0.0)
         if self._call not in self._kept and self._bytes + noise.nbytes <= KEEP_BYTES:
             self._bytes += noise.nbytes
             self._kept[self._call] = (signature, noise)
         return noise
+
+
+def _step(x: torch.Tensor) -> float:
+    """The smallest number that the format of ``x`` has."""
+    kind = torch.finfo(x.dtype)
+    return kind.smallest_normal * kind.eps
 
 
 def _power(x: torch.Tensor) -> torch.Tensor:

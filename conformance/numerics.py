@@ -164,11 +164,13 @@ def _real(array: np.ndarray | None) -> np.ndarray:
 
 
 def _accumulated(expected: Expected) -> np.ndarray:
-    """4·√K·u_acc·A; infinite where A is not a number though y is one, or overflows the accumulator."""
+    """4·√K·u_acc·max(A, smallest normal); infinite where A is not a number though y is one, or overflows the accumulator."""
     if expected.magnitude is None or expected.terms is None:
         raise ValueError("an accumulation needs magnitude and terms")
     accumulator = lookup(lookup(_format(expected.dtype)).accumulator)
-    bound: np.ndarray = np.asarray(np.sqrt(np.maximum(expected.terms, 1.0)) * expected.magnitude)
+    # Products that are subnormal are rounded absolutely: as if A were the smallest normal number.
+    size = np.maximum(expected.magnitude, accumulator.smallest)
+    bound: np.ndarray = np.asarray(np.sqrt(np.maximum(expected.terms, 1.0)) * size)
     bound *= ACCUMULATION_DEVIATIONS * accumulator.u
     beyond = ~(expected.magnitude <= accumulator.largest)
     if beyond.any():

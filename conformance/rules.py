@@ -120,10 +120,11 @@ class OrderFree:
 class Random:
     """A statistical test of the outputs at a false-alarm rate of 1e-9 at most.
 
-    ``test(inputs, attributes, outputs)`` returns None, or in one line what is wrong.
+    ``test(inputs, attributes, outputs, flush_to_zero)`` returns None, or in one line what is wrong. The last one says
+    whether the backend declares that it treats subnormal numbers as zero.
     """
 
-    test: Callable[[Sequence[np.ndarray | None], Mapping[str, Any], Sequence[np.ndarray]], str | None]
+    test: Callable[[Sequence[np.ndarray | None], Mapping[str, Any], Sequence[np.ndarray], bool], str | None]
 
 
 Rule = Exact | Rounded | Elementary | Accumulation | Composite | Requantised | OrderFree | Random

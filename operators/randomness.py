@@ -101,14 +101,18 @@ def _continuous(x: np.ndarray, median: float, cdf: Callable[[float], float], siz
     return _distribution(x, cdf, size) or _independence(x.astype(np.float64) > median, 0.5)
 
 
-def normal_problem(inputs: Arrays, attributes: Attributes, outputs: Sequence[np.ndarray]) -> str | None:
+def normal_problem(
+    inputs: Arrays, attributes: Attributes, outputs: Sequence[np.ndarray], flush_to_zero: bool = False
+) -> str | None:
     """None, or in what the first output is no sample of a normal distribution of the given mean and scale."""
     mean, scale = attributes["mean"], attributes["scale"]
     root = scale * math.sqrt(2)
     return _continuous(outputs[0], mean, lambda v: 0.5 * math.erfc((mean - v) / root), abs(mean) + scale)
 
 
-def uniform_problem(inputs: Arrays, attributes: Attributes, outputs: Sequence[np.ndarray]) -> str | None:
+def uniform_problem(
+    inputs: Arrays, attributes: Attributes, outputs: Sequence[np.ndarray], flush_to_zero: bool = False
+) -> str | None:
     """None, or in what the first output is no sample of a uniform distribution between low and high."""
     low, high = attributes["low"], attributes["high"]
     x = outputs[0].astype(np.float64)
@@ -120,7 +124,9 @@ def uniform_problem(inputs: Arrays, attributes: Attributes, outputs: Sequence[np
     return _continuous(outputs[0], middle, cdf, max(abs(low), abs(high)))
 
 
-def bernoulli_problem(inputs: Arrays, attributes: Attributes, outputs: Sequence[np.ndarray]) -> str | None:
+def bernoulli_problem(
+    inputs: Arrays, attributes: Attributes, outputs: Sequence[np.ndarray], flush_to_zero: bool = False
+) -> str | None:
     """None, or in what the first output is no draw of ones with the probabilities that the first input gives.
 
     ONNX contradicts itself, so that there are two right answers, each as a whole: the operator's text (Bernoulli-15)
@@ -153,7 +159,9 @@ def _ones(ones: np.ndarray, p: np.ndarray, misses: float = 0.0) -> str | None:
     return _independence(ones, float(different[0])) if len(different) == 1 else None
 
 
-def multinomial_problem(inputs: Arrays, attributes: Attributes, outputs: Sequence[np.ndarray]) -> str | None:
+def multinomial_problem(
+    inputs: Arrays, attributes: Attributes, outputs: Sequence[np.ndarray], flush_to_zero: bool = False
+) -> str | None:
     """None, or in what the first output is no draw of classes with the given unnormalised log-probabilities."""
     assert inputs[0] is not None
     weights = np.exp(inputs[0].astype(np.float64) - inputs[0].astype(np.float64).max(-1, keepdims=True))
@@ -170,7 +178,9 @@ def multinomial_problem(inputs: Arrays, attributes: Attributes, outputs: Sequenc
     return None
 
 
-def dropout_problem(inputs: Arrays, attributes: Attributes, outputs: Sequence[np.ndarray]) -> str | None:
+def dropout_problem(
+    inputs: Arrays, attributes: Attributes, outputs: Sequence[np.ndarray], flush_to_zero: bool = False
+) -> str | None:
     """None, or what is wrong: a change in inference, a value that is neither dropped nor scaled, a mask that says
     otherwise, or a share of zeros that the ratio does not explain."""
     x, y = inputs[0], outputs[0]
@@ -180,19 +190,24 @@ def dropout_problem(inputs: Arrays, attributes: Attributes, outputs: Sequence[np
     training = len(inputs) > 2 and inputs[2] is not None and bool(inputs[2].reshape(()))
     mask = outputs[1] if len(outputs) > 1 else None
     data, result = x.astype(np.float64), y.astype(np.float64)
+    kind = lookup(dtype_of(x))
     if not training or ratio == 0:
-        signs = np.signbit(data) == np.signbit(result)
-        if not (np.array_equal(data, result, equal_nan=True) and (signs | np.isnan(data)).all()):
+        same = ((data == result) & (np.signbit(data) == np.signbit(result))) | (np.isnan(data) & np.isnan(result))
+        if flush_to_zero:
+            same |= (result == 0) & (np.abs(data) < kind.smallest)
+        if not same.all():
             return "the data are changed where nothing is to be dropped"
         return None if mask is None or mask.all() else "the mask has a False where nothing is to be dropped"
     kept = mask if mask is not None else (result != 0) | (data == 0)
     scaled = data / (1 - ratio)
     # 1 - ratio, its reciprocal and the product may each be rounded, in the type of the ratio or of the data.
     fraction = min(lookup(dtype_of(a)).p for a in (x, given) if a is not None)
-    bound = 4 * 2.0**-fraction * np.abs(scaled)
+    right = np.abs(result - scaled) <= 4 * 2.0**-fraction * np.maximum(np.abs(scaled), kind.smallest)
+    if flush_to_zero:  # of what came in, or of what comes out
+        right |= (result == 0) & (np.minimum(np.abs(data), np.abs(scaled)) < kind.smallest)
     if not (result[~kept] == 0).all():
         return "a dropped value is not 0"
-    if not (np.abs(result - scaled)[kept] <= bound[kept]).all():
+    if not right[kept].all():
         return f"a kept value is not data / (1 - {ratio})"
     counted = kept[data != 0]
     return _share(counted, 1 - ratio, "kept values") or _independence(kept, 1 - ratio)

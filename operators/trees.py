@@ -70,6 +70,8 @@ class Forest:
         size = len(self.features) * targets
         nodes, owners = (torch.tensor(list(v), dtype=torch.int64, device=x.device) for v in self.votes[:2])
         at, weights = nodes * targets + owners, torch.as_tensor(self.votes[2], device=x.device).to(x.dtype)
+        if aggregate not in AGGREGATES:
+            raise ValueError(f"aggregate_function {aggregate}")
         seen = torch.zeros(size, dtype=torch.bool, device=x.device).index_fill(0, at, True)
         if aggregate in ("SUM", "AVERAGE"):
             table = x.new_zeros(size).index_add(0, at, weights)
@@ -109,20 +111,23 @@ def ensemble(
     """(N, F) to (N, targets): each tree's leaf votes for one target (TreeEnsemble-5). Here leaves follow the nodes."""
     inner, leaves = len(nodes_featureids), len(leaf_targetids)
     modes = [*nodes_modes.tolist(), *[LEAF] * leaves]
+    if not set(modes) <= {LEAF, *range(len(MODES))}:
+        raise ValueError(f"nodes_modes {set(modes)}")
     yes, no = (
         [i + inner if leaf else i for i, leaf in zip(ids, flags, strict=True)] + list(range(inner, inner + leaves))
         for ids, flags in ((nodes_truenodeids, nodes_trueleafs), (nodes_falsenodeids, nodes_falseleafs))
     )
-    members: dict[int, list[float]] = {}
-    if membership_values is not None:
-        groups: list[list[float]] = [[]]
-        for value in membership_values.tolist():
-            if value != value:
-                groups.append([])
-            else:
-                groups[-1].append(value)
-        nodes = [i for i, mode in enumerate(modes) if mode == MEMBER]
-        members = dict(zip(nodes, groups, strict=False))
+    groups: list[list[float]] = [[]]
+    for value in [] if membership_values is None else membership_values.tolist():
+        if value != value:
+            groups.append([])
+        else:
+            groups[-1].append(value)
+    testing = [i for i, mode in enumerate(modes) if mode == MEMBER]
+    if len(testing) > len(groups) or (testing and membership_values is None):
+        raise ValueError(f"{len(testing)} nodes test for membership")
+    # A NaN may also end the last set.
+    members = dict(zip(testing, groups, strict=False))
     forest = Forest(
         tree_roots,
         [*nodes_featureids, *[0] * leaves],

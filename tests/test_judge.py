@@ -414,16 +414,19 @@ def test_order_free_outputs_may_come_in_any_order_but_must_agree() -> None:
 def test_random_outputs_are_tested_once() -> None:
     calls = []
 
-    def uniform(inputs: Any, attributes: Mapping[str, Any], outputs: Sequence[np.ndarray]) -> str | None:
-        calls.append(attributes)
+    def uniform(
+        inputs: Any, attributes: Mapping[str, Any], outputs: Sequence[np.ndarray], flush_to_zero: bool
+    ) -> str | None:
+        calls.append(flush_to_zero)
         return None if outputs[0].max() < attributes["high"] else "a draw is above its limit"
 
     rule = Random(uniform)
     want = [Expected("float32", rule, np.zeros(2)), Expected("float32", rule, np.zeros(2))]
     draws = np.array([0.1, 0.7], np.float32)
     assert judge(want, [draws, draws], [], {"high": 1}).verdict is PASS
-    assert judge(want, [draws, draws], [], {"high": 0.5}).message == "a draw is above its limit"
-    assert len(calls) == 2
+    found = judge(want, [draws, draws], [], {"high": 0.5}, flush_to_zero=True)
+    assert found.message == "a draw is above its limit"
+    assert calls == [False, True]
 
 
 def test_the_worst_output_speaks_for_the_case() -> None:

@@ -53,6 +53,27 @@ def test_an_ulp_of_a_subnormal_result_is_that_of_the_smallest_normal_number(dtyp
     assert out[2] == 0.0
 
 
+@pytest.mark.parametrize(
+    ("dtype", "wide"), [("float32", "float32"), ("float32", "float64"), ("float64", "float64")]
+)
+def test_sums_of_subnormal_products_are_as_far_off_as_their_roundings(dtype: str, wide: str) -> None:
+    kind, rng = lookup(dtype), np.random.default_rng(4)
+    step = kind.smallest * 2.0**-kind.p
+    x = (rng.integers(-1000, 1000, (200, 16)) * step).astype(kind.numpy)
+    w = rng.uniform(-1, 1, (200, 16)).astype(kind.numpy)
+    a, b = (torch.from_numpy(v).to(torch_dtype(wide)) for v in (x, w))
+    exact = (x.astype(np.float64) / step * w).sum(1)
+    for run in (lambda: (a * b).sum(1), lambda: torch.bmm(a[:, None], b[:, :, None]).reshape(-1)):
+        want = Expected(dtype, Composite(), exact * step, spread=sigma(run, dtype))
+        for order in (range(16), range(15, -1, -1), rng.permutation(16)):
+            out = np.zeros(200, kind.numpy)
+            for k in order:
+                out = out + x[:, k] * w[:, k]
+            assert judge([want], [out], (), {}).verdict is Verdict.PASS
+        wrong = out + kind.numpy.type(40 * step)
+        assert judge([want], [wrong], (), {}).verdict is Verdict.INACCURATE
+
+
 def test_moving_and_choosing_is_exact() -> None:
     x = numbers(4, 6)
 

@@ -123,6 +123,26 @@ def test_the_range_of_a_function_is_widened_by_its_rounding_only() -> None:
     assert reach(Expected("float32", ROUNDED, np.zeros(1))) == (-np.inf, np.inf)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("terms", [1, 4, 16, 100])
+def test_products_that_are_subnormal_may_each_be_rounded(dtype: str, terms: int) -> None:
+    kind, rng = lookup(dtype), np.random.default_rng(terms)
+    step = kind.smallest * 2.0**-kind.p
+    x = (rng.integers(-1000, 1000, (500, terms)) * step).astype(kind.numpy)
+    w = rng.uniform(-1, 1, (500, terms)).astype(kind.numpy)
+    exact = (x.astype(np.float64) / step * w).sum(1)  # in steps, of which float64 has fractions
+    value, size = exact * step, (np.abs(x).astype(np.float64) * np.abs(w)).sum(1)
+    want = Expected(dtype, Accumulation(), value, size, np.array(float(terms)))
+    out = np.zeros(500, kind.numpy)
+    for k in range(terms):
+        out = out + x[:, k] * w[:, k]  # each product is rounded to a step, the sums are exact
+    found = np.abs(out.astype(np.float64) - value) / step
+    bound = allowed(want) / step
+    assert (found <= bound).all()
+    assert terms == 1 or found.max() > 0.5
+    assert bound.max() <= 4 * math.sqrt(terms) + 2  # and no more than that
+
+
 # --- Ensembles: legal orders of summation pass, and defects that hide below the bound of each element do not. ---
 
 

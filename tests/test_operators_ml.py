@@ -229,6 +229,23 @@ def test_samples_are_valid_models_and_have_a_reference(name: str) -> None:
                 assert len(expect_content(case, content, sample)) == len(content.feeds)
 
 
+@pytest.mark.parametrize("name", DEFINED)
+def test_an_invalid_model_is_refused_by_the_checker_or_by_the_definition(name: str) -> None:
+    operator = OPERATORS[name]
+    for sample in samples_of(operator):
+        opset = sample.opset or domain_opset(operator.domain, NEWEST)
+        if sample.refuse:
+            content = _content(operator, sample, dtypes_of(operator, sample, opset)[0], opset)
+            with pytest.raises(Exception):  # noqa: B017, PT011 - any exception is a refusal
+                _check_and_compute(content)
+
+
+def _check_and_compute(content: Content) -> None:
+    onnx.checker.check_model(content.model, full_check=True)
+    for feed in content.feeds:
+        _mine(content, feed)
+
+
 # ONNX's vectors.
 
 MODULES = ("causal_conv_with_state", "cumprod", "linear_attention", "swiglu", "tfidfvectorizer", "scatter")

@@ -23,6 +23,7 @@ from conformance.dtypes import dtype_of, is_known, lookup, numpy_to_torch, torch
 from conformance.graphs import Content, Node, build, dtypes_of, nodes_of
 from conformance.interpreter import call, to_array, to_tensor
 from conformance.judge import judge
+from conformance.numerics import Expected
 from conformance.operators import catalogue
 from conformance.operators.casting import to_dtype
 from conformance.operators.randomness import (
@@ -294,7 +295,7 @@ def _against_vector(
     node, inputs = _view(model, feed)
     mine = _native(model, feed)
     if isinstance(operator.rule, Random):
-        return operator.rule.test(inputs, node.attributes, mine) or ""
+        return operator.rule.test(inputs, node.attributes, mine, False) or ""
     if isinstance(operator.rule, OrderFree):
         mine, wanted = (operator.rule.canonical(inputs, node.attributes, o) for o in (mine, wanted))
     for a, b in zip(mine, wanted, strict=True):
@@ -442,16 +443,28 @@ def test_scans_and_loops_that_the_evaluator_cannot_do_have_the_values_of_a_calcu
 # The rules of this part: planted defects must be seen, and other valid answers must not.
 
 
-def test_top_k_may_order_ties_and_unsorted_results_as_it_likes() -> None:
+@pytest.mark.parametrize("dtype", ["float32", "int64"])
+@pytest.mark.parametrize(("sorted_", "verdict"), [(1, Verdict.WRONG), (0, Verdict.PASS)])
+def test_of_equal_elements_top_k_takes_the_lowest_first_where_it_sorts(
+    dtype: str, sorted_: int, verdict: Verdict
+) -> None:
+    operator, x = OPERATORS["TopK"], np.array([[3, 1, 3, 2, 3]], dtype=dtype)
+    attributes = {"axis": -1, "largest": 1, "sorted": sorted_}
+    threes = np.array([[3, 3]], dtype=dtype)
+    expected = [Expected(dtype, operator.rule, threes), Expected("int64", operator.rule, np.array([[0, 2]]))]
+
+    def found(*indices: int) -> Verdict:
+        return judge(expected, [threes, np.array([indices])], [x, np.array([2])], attributes).verdict
+
+    assert found(0, 2) is Verdict.PASS
+    assert found(2, 0) is verdict
+    assert found(0, 4) is verdict
+    assert found(0, 3) is Verdict.WRONG
+
+
+def test_top_k_may_order_unsorted_results_as_it_likes() -> None:
     x = np.array([[3, 1, 3, 2, 3]], dtype=np.float32)
-    given = {"axis": -1, "largest": 1, "sorted": 1}
-    lowest = [np.array([[3, 3]], np.float32), np.array([[0, 2]])]
-    others = [lowest[0], np.array([[4, 0]])]
-    assert all(
-        np.array_equal(a, b)
-        for a, b in zip(same_top([x], given, lowest), same_top([x], given, others), strict=True)
-    )
-    unsorted = {**given, "sorted": 0}
+    unsorted = {"axis": -1, "largest": 1, "sorted": 0}
     first = same_top([x], unsorted, [np.array([[3, 2]], np.float32), np.array([[0, 3]])])
     second = same_top([x], unsorted, [np.array([[2, 3]], np.float32), np.array([[3, 2]])])
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
@@ -610,3 +623,22 @@ def test_dropout_in_inference_must_not_touch_the_data() -> None:
     assert dropout_problem([x], {}, [x * 2, np.ones(x.shape, bool)])
     assert dropout_problem([x], {}, [np.abs(x), np.ones(x.shape, bool)])
     assert dropout_problem([x], {}, [x, np.zeros(x.shape, bool)])
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_dropout_of_subnormal_numbers_may_give_zeros_where_that_is_declared(dtype: str, training: bool) -> None:
+    kind = lookup(dtype)
+    rng = np.random.default_rng(3)
+    x = (rng.uniform(-2, 2, SHAPE) * kind.smallest).astype(kind.numpy)
+    mask = rng.random(SHAPE) >= 0.25 if training else np.ones(SHAPE, bool)
+    inputs = [x, np.array(0.25, np.float32), np.array(training)]
+    kept = (x.astype(np.float64) / (0.75 if training else 1.0)).astype(kind.numpy)
+    y = np.where(mask, kept, 0).astype(kind.numpy)
+    flushed = np.where(np.abs(y.astype(np.float64)) < kind.smallest, 0, y).astype(kind.numpy)
+    before = np.where(np.abs(x.astype(np.float64)) < kind.smallest, 0, y).astype(kind.numpy)
+    for declared in (False, True):
+        assert dropout_problem(inputs, {}, [y, mask], declared) is None
+        assert (dropout_problem(inputs, {}, [flushed, mask], declared) is None) == declared
+        assert (dropout_problem(inputs, {}, [before, mask], declared) is None) == declared
+        assert dropout_problem(inputs, {}, [np.zeros_like(y), mask], declared)
