@@ -102,9 +102,9 @@ def lean(run: Callable[[], Sequence[torch.Tensor]], dtype: str, base: Sequence[n
             with mode:
                 outputs = run()
             for output, origin, largest in zip(outputs, base, found, strict=True):
-                squared = np.zeros(origin.shape)
-                _accumulate(_array(output), origin, squared)
-                np.maximum(largest, np.sqrt(squared), out=largest)
+                deviation = np.zeros(origin.shape)
+                _accumulate(_array(output), origin, deviation)
+                np.maximum(largest, deviation, out=largest)
     return found
 
 

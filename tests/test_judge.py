@@ -67,7 +67,9 @@ def twin(rule: Rule, dtype: str, y: float, a: float, magnitude: float, terms: fl
         if isinstance(rule, Elementary):
             bound = max(bound, count * u * rule.scale)
     else:
-        bound = 4 * math.sqrt(max(terms, 1)) * lookup(kind.accumulator).u * magnitude + max(2 * u * abs(y), ulp)
+        accumulator = lookup(kind.accumulator)
+        size = max(magnitude, accumulator.smallest)
+        bound = 4 * math.sqrt(max(terms, 1)) * accumulator.u * size + max(2 * u * abs(y), ulp)
     if dtype == "float64":
         bound *= 2
     if ftz:
