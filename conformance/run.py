@@ -20,6 +20,7 @@ from .figures import published
 from .files import write_whole
 from .journal import Journal
 from .judge import Judgement, combine, judge
+from .modes import named
 from .plan import Plan
 from .pool import Launch, Outcome, Pool, Task
 from .resume import header_so_far, verdicts_so_far
@@ -170,11 +171,7 @@ def _results(
     for outcome in pool.run(tasks()):
         yield from _take(settled)
         ready = waiting.pop(outcome.id)
-        record = _record(
-            ready.case,
-            verdict_of(ready, outcome, flush_to_zero=_declares_flush(described, ready.case.dtype)),
-            outcome,
-        )
+        record = _record(ready.case, _judgement(ready, outcome, described), outcome)
         if ready.scratch is not None:
             ready.scratch.unlink(missing_ok=True)
         if _has_bits(record):
@@ -204,9 +201,16 @@ def judge_one(
     if ready.problem:
         return Judgement(Verdict.NOT_RUN, ready.problem, {})
     (outcome,) = pool.run([_task(ready, timeout, runs)])
+    judgement = _judgement(ready, outcome, described)
     if ready.scratch is not None:
         ready.scratch.unlink(missing_ok=True)
-    return verdict_of(ready, outcome, flush_to_zero=_declares_flush(described, case.dtype))
+    return judgement
+
+
+def _judgement(ready: Ready, outcome: Outcome, described: Mapping[str, Any]) -> Judgement:
+    """The verdict by what the backend declares; for one that is inaccurate, the reduced precision that explains it."""
+    flush = _declares_flush(described, ready.case.dtype)
+    return named(verdict_of(ready, outcome, flush_to_zero=flush), ready, outcome.outputs)
 
 
 def _take(settled: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
