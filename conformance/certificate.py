@@ -1,4 +1,5 @@
-"""The certificate as records: tier, criteria, what blocks the next tier, counts. How they come about: `grade`."""
+"""The certificate as records: tier, criteria, what blocks the next tier, counts, measured precision. How they come about:
+`grade`, and `measured`."""
 
 from __future__ import annotations
 
@@ -9,7 +10,20 @@ from typing import Any
 
 from .spec import Source, Verdict
 
-__all__ = ["TIERS", "Blocker", "Certificate", "Criterion", "Missing", "Summary", "Waived", "percent"]
+__all__ = [
+    "TIERS",
+    "Accumulator",
+    "Blocker",
+    "Certificate",
+    "Contradiction",
+    "Criterion",
+    "Measured",
+    "Measurement",
+    "Missing",
+    "Summary",
+    "Waived",
+    "percent",
+]
 
 TIERS = (1, 2, 3)
 
@@ -197,6 +211,104 @@ class Waived:
 
 
 @dataclass(frozen=True, slots=True)
+class Accumulator:
+    """``bits``: of the unit roundoff that explains the errors of sums of all lengths; ``format``: whose that is, or ""
+    for none of those that hardware has. ``shortest``, ``longest``: the sums' numbers of terms."""
+
+    bits: float
+    format: str
+    shortest: int
+    longest: int
+
+    def as_json(self) -> dict[str, Any]:
+        return {"bits": self.bits, "format": self.format, "terms": [self.shortest, self.longest]}
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """An operator in one dtype.
+
+    ``cases``: in how many floats were compared that may be off. ``bits``, ``least``: the median and the lowest of the
+    cases' effective bits; None where no case had any error. ``behaves``: the dtype itself where every case passed, the
+    mode that most inaccurate cases behave like, or "" where nothing explains them; ``named``: of how many cases that is
+    said. ``inaccurate``: how many there are. ``accumulator``: where sums of several lengths show one.
+    ``mode``, ``declared_accumulator``: what the backend declares, "" where it does not.
+    """
+
+    operator: str
+    domain: str
+    dtype: str
+    cases: int
+    bits: float | None
+    least: float | None
+    behaves: str
+    named: int
+    inaccurate: int
+    accumulator: Accumulator | None
+    mode: str = ""
+    declared_accumulator: str = ""
+    extension: bool = False
+
+    @property
+    def label(self) -> str:
+        """``Conv``, or ``com.example.Conv`` outside the default domain."""
+        return f"{self.domain}.{self.operator}" if self.domain else self.operator
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "operator": self.operator,
+            "domain": self.domain,
+            "dtype": self.dtype,
+            "cases": self.cases,
+            "bits": self.bits,
+            "lowest_bits": self.least,
+            "behaves_like": self.behaves,
+            "named": self.named,
+            "inaccurate": self.inaccurate,
+            "accumulator": None if self.accumulator is None else self.accumulator.as_json(),
+            "declared": {"mode": self.mode, "accumulator": self.declared_accumulator},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """A declaration that the measurement contradicts. ``what``: mode, accumulator or flush_to_zero. ``operators``: where;
+    for flush_to_zero those that keep subnormal numbers, or do both."""
+
+    dtype: str
+    what: str
+    declared: str
+    found: str
+    operators: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.dtype} {self.what}: declared {self.declared}, {self.found} ({', '.join(self.operators)})"
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "dtype": self.dtype,
+            "what": self.what,
+            "declared": self.declared,
+            "found": self.found,
+            "operators": list(self.operators),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """All operators that compute floats, by operator and dtype, and the declarations that do not hold."""
+
+    operators: tuple[Measurement, ...] = ()
+    contradictions: tuple[Contradiction, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "operators": [m.as_json() for m in self.operators],
+            "contradictions": [c.as_json() for c in self.contradictions],
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Certificate:
     """The grade.
 
@@ -205,7 +317,8 @@ class Certificate:
     back only because the suite is too small; None where there is none. ``missing``: where it is too small.
     ``dtypes``: for each tier the floating dtypes that it was judged in. ``blockers``: for the next tier, first
     things first. ``waiver_errors``: waivers that match nothing, have expired or cover a passing case.
-    ``sensitivity``: how much the suite was measured to see, as the run recorded it.
+    ``sensitivity``: how much the suite was measured to see, as the run recorded it. ``measured``: the precision of the
+    operators, which no tier asks for but where it contradicts what the backend declares.
     """
 
     tier: int
@@ -222,6 +335,7 @@ class Certificate:
     waiver_errors: tuple[str, ...] = ()
     track: str = "inference"
     sensitivity: Mapping[str, Any] = field(default_factory=dict)
+    measured: Measured = field(default_factory=Measured)
 
     @property
     def provisional(self) -> bool:
@@ -251,5 +365,6 @@ class Certificate:
             },
             "suite": dict(self.suite),
             "sensitivity": dict(self.sensitivity) or None,
+            "precision": self.measured.as_json(),
             "backend": dict(self.backend),
         }

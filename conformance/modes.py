@@ -6,8 +6,9 @@ is named where it alone accounts for the errors (docs/adr/0011 has the odds), an
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,17 +20,15 @@ from .graphs import Node, nodes_of
 from .judge import Judgement
 from .numerics import Expected, approximates
 from .operators import catalogue
+from .precision import FORMATS, Mode
 from .rules import Accumulation
 from .spec import Verdict
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["FORMATS", "Mode", "named"]
+__all__ = ["named"]
 
-# Formats that hardware puts wider types into, the widest first, with their significant bits. tf32 and float16 differ in
-# range alone. Where that does not show, operands are said to be in tf32 and results, which nothing stores as tf32, in float16.
-FORMATS = {"float32": 24, "tf32": 11, "float16": 11, "bfloat16": 8}
 # A format is named from this many outputs that it moves, and where what it leaves of the squared errors is below a
 # 16th: errors of another origin come that close to it by a chance of 16^-((16-1)/2), one in 10^9.
 OUTPUTS = 16
@@ -40,24 +39,6 @@ LARGEST_SUMS, LARGEST_OUTPUTS = 1 << 25, 1 << 20
 CLEARLY = 0.8
 # What a definition raises for operands that it does not take.
 _REFUSED = (RuntimeError, ValueError, LookupError, TypeError, ArithmeticError, AssertionError)
-
-
-@dataclass(frozen=True, slots=True)
-class Mode:
-    """A reduced precision. ``inputs``: the format that the operands behave as if they were rounded to, or "";
-    ``results``: the format that every result is a number of, or ""."""
-
-    inputs: str = ""
-    results: str = ""
-
-    def __str__(self) -> str:
-        if self.inputs == self.results:
-            return f"{self.inputs} inputs and results"
-        parts = [f"{self.inputs} inputs" if self.inputs else "", f"{self.results} results" if self.results else ""]
-        return " and ".join(filter(None, parts))
-
-    def as_json(self) -> dict[str, str]:
-        return {"inputs": self.inputs, "results": self.results}
 
 
 def named(judgement: Judgement, ready: Ready, outputs: Sequence[Sequence[Any]]) -> Judgement:
@@ -141,7 +122,7 @@ def _operands(
             except _REFUSED:
                 continue
             left = _left(actual, right, [put(values[i]) for i in at], [w.value for w in wants])
-            if left is not None and left <= least:
+            if left is not None and left < least:
                 found, least = name, left * CLEARLY
     return found
 
@@ -172,7 +153,7 @@ def _evaluate(
     found = []
     for one in ready.inputs:
         tensors = [None if a is None else change(to_tensor(a, widen=True)) for a in one]
-        results = run(lambda tensors=tensors: call(node, tensors, widen=True))
+        results = run(functools.partial(call, node, tensors, widen=True))
         found += [results[i].double().numpy() for i, d in enumerate(node.dtypes) if d]
     return found
 

@@ -1,7 +1,8 @@
-"""What the outputs of one case say of the arithmetic that made them: bits, the accumulator's bits, subnormal numbers.
+"""What the outputs of one case say of the arithmetic that made them: bits, the accumulator's bits, subnormal numbers;
+and the record of a reduced precision.
 
-Statistics over many elements, for the evidence; no verdict depends on them. What all cases of an operator add up to is
-`measured`'s matter.
+Statistics over many elements, for the evidence; no verdict depends on them. Which reduced precision outputs behave like
+is `modes`' matter, and what all cases of an operator add up to `measured`'s.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ from .dtypes import lookup
 from .numerics import Expected
 from .rules import Accumulation, Composite
 
-__all__ = ["NOTHING", "UNBOUNDED", "Precision", "median", "precision"]
+__all__ = ["FORMATS", "NOTHING", "UNBOUNDED", "Mode", "Precision", "median", "precision"]
 
+# Formats that hardware puts wider types into, the widest first, with their significant bits. tf32 and float16 differ in
+# range alone. Where that does not show, operands are said to be in tf32 and results, which nothing stores as tf32, in float16.
+FORMATS = {"float32": 24, "tf32": 11, "float16": 11, "bfloat16": 8}
 # Elements that are looked at (evenly spaced).
 SAMPLE = 1 << 16
 # Stands for an infinite ratio (any error where none is allowed): JSON has no infinity.
@@ -27,6 +31,24 @@ TERMS, OUTPUTS = 8, 32
 # Mean of the squared rounding error of a sum of K terms, in u² of the accumulator, K and the squares of the results: 1/6
 # for partial sums that grow like a random walk (1/9 for those that grow steadily).
 WALK = 6.0
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """A reduced precision. ``inputs``: the format that the operands behave as if they were rounded to, or "";
+    ``results``: the format that every result is a number of, or ""."""
+
+    inputs: str = ""
+    results: str = ""
+
+    def __str__(self) -> str:
+        if self.inputs == self.results:
+            return f"{self.inputs} inputs and results"
+        parts = [f"{self.inputs} inputs" if self.inputs else "", f"{self.results} results" if self.results else ""]
+        return " and ".join(filter(None, parts))
+
+    def as_json(self) -> dict[str, str]:
+        return {"inputs": self.inputs, "results": self.results}
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from .figures import published
 from .files import write_whole
 from .journal import Journal
 from .judge import Judgement, combine, judge
+from .measured import declared_of
 from .modes import named
 from .plan import Plan
 from .pool import Launch, Outcome, Pool, Task
@@ -209,7 +210,7 @@ def judge_one(
 
 def _judgement(ready: Ready, outcome: Outcome, described: Mapping[str, Any]) -> Judgement:
     """The verdict by what the backend declares; for one that is inaccurate, the reduced precision that explains it."""
-    flush = _declares_flush(described, ready.case.dtype)
+    flush = declared_of(described, ready.case.dtype)["flush_to_zero"]
     return named(verdict_of(ready, outcome, flush_to_zero=flush), ready, outcome.outputs)
 
 
@@ -235,15 +236,6 @@ def _declined(case: Case, supports: Mapping[str, Any]) -> str:
 def _names(declared: Any) -> Any:
     """A lone name is meant as a list of one: ``in`` would look for parts of it."""
     return [declared] if isinstance(declared, str) else declared
-
-
-def _declares_flush(described: Mapping[str, Any], dtype: str) -> bool:
-    """Whether the backend declares, for this dtype or for all, that subnormal numbers count as zero."""
-    numerics = described.get("numerics")
-    if not isinstance(numerics, Mapping):
-        return False
-    own = numerics.get(dtype)
-    return numerics.get("flush_to_zero") is True or (isinstance(own, Mapping) and own.get("flush_to_zero") is True)
 
 
 def verdict_of(ready: Ready, outcome: Outcome, *, flush_to_zero: bool = False) -> Judgement:
