@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
+from .precision import Mode
 from .spec import Source, Verdict
 
 __all__ = [
@@ -226,26 +227,27 @@ class Accumulator:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """An operator in one dtype.
+    """The precision of an operator in one dtype.
 
-    ``cases``: in how many floats were compared that may be off. ``bits``, ``least``: the median and the lowest of the
-    cases' effective bits; None where no case had any error. ``behaves``: the dtype itself where every case passed, the
-    mode that most inaccurate cases behave like, or "" where nothing explains them; ``named``: of how many cases that is
-    said. ``inaccurate``: how many there are. ``accumulator``: where sums of several lengths show one.
-    ``mode``, ``declared_accumulator``: what the backend declares, "" where it does not.
+    ``cases``: in how many floats were compared that may be off; ``passed``: all of them passed. ``bits``, ``least``: the
+    median and the lowest of the cases' effective bits; None where no case had any error. ``mode``: the one that most
+    inaccurate cases behave like, None where none is named; ``named``: how many cases these are, of ``inaccurate``.
+    ``accumulator``: where sums of several lengths show one. ``declared_mode``, ``declared_accumulator``: as the backend
+    has them, "" where it does not. ``extension``: of an operator that belongs to no tier.
     """
 
     operator: str
     domain: str
     dtype: str
     cases: int
+    passed: bool
     bits: float | None
     least: float | None
-    behaves: str
+    mode: Mode | None
     named: int
     inaccurate: int
     accumulator: Accumulator | None
-    mode: str = ""
+    declared_mode: str = ""
     declared_accumulator: str = ""
     extension: bool = False
 
@@ -253,6 +255,11 @@ class Measurement:
     def label(self) -> str:
         """``Conv``, or ``com.example.Conv`` outside the default domain."""
         return f"{self.domain}.{self.operator}" if self.domain else self.operator
+
+    @property
+    def behaves_like(self) -> str:
+        """The mode, or the dtype itself where all passed; "" for errors that no reduced precision explains."""
+        return str(self.mode) if self.mode is not None else self.dtype if self.passed else ""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -262,34 +269,38 @@ class Measurement:
             "cases": self.cases,
             "bits": self.bits,
             "lowest_bits": self.least,
-            "behaves_like": self.behaves,
+            "behaves_like": self.behaves_like,
             "named": self.named,
             "inaccurate": self.inaccurate,
             "accumulator": None if self.accumulator is None else self.accumulator.as_json(),
-            "declared": {"mode": self.mode, "accumulator": self.declared_accumulator},
+            "declared": {"mode": self.declared_mode, "accumulator": self.declared_accumulator},
         }
 
 
 @dataclass(frozen=True, slots=True)
 class Contradiction:
-    """A declaration that the measurement contradicts. ``what``: mode, accumulator or flush_to_zero. ``operators``: where;
-    for flush_to_zero those that keep subnormal numbers, or do both."""
+    """A declaration that the measurement contradicts. ``what``: mode, accumulator or flush_to_zero. ``found``: what it
+    behaves like; for flush_to_zero the operators that do flush. ``operators``: where; for flush_to_zero those that keep
+    subnormal numbers, always or at times."""
 
     dtype: str
     what: str
     declared: str
-    found: str
+    found: Mode | str
     operators: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.dtype} {self.what}: declared {self.declared}, {self.found} ({', '.join(self.operators)})"
+        where = ", ".join(self.operators)
+        if self.what == "flush_to_zero":
+            return f"{self.dtype} flush_to_zero: declared, and done in {self.found}, but not always in {where}"
+        return f"{self.dtype} {self.what}: declared {self.declared}, but behaves like {self.found} in {where}"
 
     def as_json(self) -> dict[str, Any]:
         return {
             "dtype": self.dtype,
             "what": self.what,
             "declared": self.declared,
-            "found": self.found,
+            "found": str(self.found),
             "operators": list(self.operators),
         }
 

@@ -115,19 +115,19 @@ def _count(value: Any) -> int:
 def _measurement(key: Key, found: _Found, declared: Mapping[str, Any], extension: bool) -> Measurement:
     domain, operator, dtype = key
     mode, named = found.modes.most_common(1)[0] if found.modes else (None, 0)
-    behaves = str(mode) if mode is not None else "" if found.failed else dtype
     return Measurement(
         operator=operator,
         domain=domain,
         dtype=dtype,
         cases=found.cases,
+        passed=not found.failed,
         bits=round(statistics.median(found.bits), 1) if found.bits else None,
         least=round(min(found.bits), 1) if found.bits else None,
-        behaves=behaves,
+        mode=mode,
         named=named,
         inaccurate=found.inaccurate,
         accumulator=_accumulator(found.sums),
-        mode=_text(declared.get("mode")),
+        declared_mode=_text(declared.get("mode")),
         declared_accumulator=_text(declared.get("accumulator")),
         extension=extension,
     )
@@ -159,18 +159,16 @@ def _accumulator(sums: Sequence[tuple[int, float | None]]) -> Accumulator | None
 def _formats(operators: Iterable[Measurement], found: Mapping[Key, _Found]) -> list[Contradiction]:
     """Modes and accumulators that are narrower than declared. One that is wider is no contradiction: more precision than
     was promised is always legal. What is declared in other words than the table's cannot be held against anything."""
-    modes: dict[tuple[str, str, str, str], list[str]] = {}
+    where: dict[tuple[str, str, str, Mode | str], list[str]] = {}
     for m in operators:
-        promised = DECLARED.get(m.mode)
+        promised = DECLARED.get(m.declared_mode, 0)
         for mode in found[m.domain, m.operator, m.dtype].modes:
-            if promised is not None and min(FORMATS[n] for n in (mode.inputs, mode.results) if n) < promised:
-                modes.setdefault((m.dtype, "mode", m.mode, f"behaves like {mode}"), []).append(m.label)
-        promised = DECLARED.get(m.declared_accumulator)
+            if min(FORMATS[name] for name in (mode.inputs, mode.results) if name) < promised:
+                where.setdefault((m.dtype, "mode", m.declared_mode, mode), []).append(m.label)
         own = m.accumulator
-        if promised is not None and own is not None and own.format and DECLARED[own.format] < promised:
-            how = f"behaves like {own.format}"
-            modes.setdefault((m.dtype, "accumulator", m.declared_accumulator, how), []).append(m.label)
-    return [Contradiction(*key, tuple(labels)) for key, labels in sorted(modes.items())]
+        if own is not None and own.format and DECLARED[own.format] < DECLARED.get(m.declared_accumulator, 0):
+            where.setdefault((m.dtype, "accumulator", m.declared_accumulator, own.format), []).append(m.label)
+    return [Contradiction(*key, tuple(labels)) for key, labels in where.items()]
 
 
 def _flushing(
@@ -186,6 +184,7 @@ def _flushing(
         flushing = [label for label, one in group if one.flushed]
         keeping = [label for label, one in group if one.kept]
         if flushing and keeping:
-            says = f"done in {len(flushing)} operators and not, or not always, in {len(keeping)}"
-            contradictions.append(Contradiction(dtype, "flush_to_zero", "true", says, tuple(keeping)))
+            contradictions.append(
+                Contradiction(dtype, "flush_to_zero", "true", ", ".join(flushing), tuple(keeping))
+            )
     return contradictions
