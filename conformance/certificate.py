@@ -1,4 +1,5 @@
-"""The certificate as records: tier, criteria, what blocks the next tier, counts. How they come about: `grade`."""
+"""The certificate as records: tier, criteria, what blocks the next tier, counts, measured precision. How they come about:
+`grade`, and `measured`."""
 
 from __future__ import annotations
 
@@ -7,9 +8,23 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
+from .precision import Mode
 from .spec import Source, Verdict
 
-__all__ = ["TIERS", "Blocker", "Certificate", "Criterion", "Missing", "Summary", "Waived", "percent"]
+__all__ = [
+    "TIERS",
+    "Accumulator",
+    "Blocker",
+    "Certificate",
+    "Contradiction",
+    "Criterion",
+    "Measured",
+    "Measurement",
+    "Missing",
+    "Summary",
+    "Waived",
+    "percent",
+]
 
 TIERS = (1, 2, 3)
 
@@ -197,6 +212,114 @@ class Waived:
 
 
 @dataclass(frozen=True, slots=True)
+class Accumulator:
+    """``bits``: of the unit roundoff that explains the errors of sums of all lengths; ``format``: whose that is, or ""
+    for none of those that hardware has. ``shortest``, ``longest``: the sums' numbers of terms."""
+
+    bits: float
+    format: str
+    shortest: int
+    longest: int
+
+    def as_json(self) -> dict[str, Any]:
+        return {"bits": self.bits, "format": self.format, "terms": [self.shortest, self.longest]}
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """The precision of an operator in one dtype.
+
+    ``cases``: in how many floats were compared that may be off; ``passed``: all of them passed. ``bits``, ``least``: the
+    median and the lowest of the cases' effective bits; None where no case had any error. ``mode``: the one that most
+    inaccurate cases behave like, None where none is named; ``named``: how many cases these are, of ``inaccurate``.
+    ``accumulator``: where sums of several lengths show one. ``declared_mode``, ``declared_accumulator``: as the backend
+    has them, "" where it does not. ``extension``: of an operator that belongs to no tier.
+    """
+
+    operator: str
+    domain: str
+    dtype: str
+    cases: int
+    passed: bool
+    bits: float | None
+    least: float | None
+    mode: Mode | None
+    named: int
+    inaccurate: int
+    accumulator: Accumulator | None
+    declared_mode: str = ""
+    declared_accumulator: str = ""
+    extension: bool = False
+
+    @property
+    def label(self) -> str:
+        """``Conv``, or ``com.example.Conv`` outside the default domain."""
+        return f"{self.domain}.{self.operator}" if self.domain else self.operator
+
+    @property
+    def behaves_like(self) -> str:
+        """The mode, or the dtype itself where all passed; "" for errors that no reduced precision explains."""
+        return str(self.mode) if self.mode is not None else self.dtype if self.passed else ""
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "operator": self.operator,
+            "domain": self.domain,
+            "dtype": self.dtype,
+            "cases": self.cases,
+            "bits": self.bits,
+            "lowest_bits": self.least,
+            "behaves_like": self.behaves_like,
+            "named": self.named,
+            "inaccurate": self.inaccurate,
+            "accumulator": None if self.accumulator is None else self.accumulator.as_json(),
+            "declared": {"mode": self.declared_mode, "accumulator": self.declared_accumulator},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """A declaration that the measurement contradicts. ``what``: mode, accumulator or flush_to_zero. ``found``: what it
+    behaves like; for flush_to_zero the operators that do flush. ``operators``: where; for flush_to_zero those that keep
+    subnormal numbers, always or at times."""
+
+    dtype: str
+    what: str
+    declared: str
+    found: Mode | str
+    operators: tuple[str, ...]
+
+    def __str__(self) -> str:
+        where = ", ".join(self.operators)
+        if self.what == "flush_to_zero":
+            return f"{self.dtype} flush_to_zero: declared, and done in {self.found}, but not always in {where}"
+        return f"{self.dtype} {self.what}: declared {self.declared}, but behaves like {self.found} in {where}"
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "dtype": self.dtype,
+            "what": self.what,
+            "declared": self.declared,
+            "found": str(self.found),
+            "operators": list(self.operators),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """All operators that compute floats, by operator and dtype, and the declarations that do not hold."""
+
+    operators: tuple[Measurement, ...] = ()
+    contradictions: tuple[Contradiction, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "operators": [m.as_json() for m in self.operators],
+            "contradictions": [c.as_json() for c in self.contradictions],
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Certificate:
     """The grade.
 
@@ -205,7 +328,8 @@ class Certificate:
     back only because the suite is too small; None where there is none. ``missing``: where it is too small.
     ``dtypes``: for each tier the floating dtypes that it was judged in. ``blockers``: for the next tier, first
     things first. ``waiver_errors``: waivers that match nothing, have expired or cover a passing case.
-    ``sensitivity``: how much the suite was measured to see, as the run recorded it.
+    ``sensitivity``: how much the suite was measured to see, as the run recorded it. ``measured``: the precision of the
+    operators, which no tier asks for but where it contradicts what the backend declares.
     """
 
     tier: int
@@ -222,6 +346,7 @@ class Certificate:
     waiver_errors: tuple[str, ...] = ()
     track: str = "inference"
     sensitivity: Mapping[str, Any] = field(default_factory=dict)
+    measured: Measured = field(default_factory=Measured)
 
     @property
     def provisional(self) -> bool:
@@ -251,5 +376,6 @@ class Certificate:
             },
             "suite": dict(self.suite),
             "sensitivity": dict(self.sensitivity) or None,
+            "precision": self.measured.as_json(),
             "backend": dict(self.backend),
         }

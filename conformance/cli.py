@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -319,6 +320,80 @@ def sensitivity(
     if figures is not None:
         write_whole(figures, json.dumps(said, indent=1) + "\n")
     if found.failures:
+        sys.exit(BELOW)
+
+
+@cli.command(short_help="Run cases with other seeds: do verdicts change, and could they?")
+@click.argument("backend")
+@_selection
+@click.option(
+    "--seeds", type=click.IntRange(2, 1000), default=20, show_default=True, help="How many, after --seed."
+)
+@click.option("--sample", type=click.IntRange(1), help="At most so many cases of each operator and dtype.")
+@click.option("--jobs", type=click.IntRange(1, 256), default=1, show_default=True, help="Seeds at a time.")
+@click.option("--timeout", type=Finite(min=0.1), default=60.0, show_default=True, help="Seconds a case.")
+@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Passed to the backend. Repeatable.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the page here (Markdown).")
+def stability(
+    backend: str,
+    suite: str,
+    vectors: str,
+    operators: tuple[str, ...],
+    models: tuple[str, ...],
+    dtypes: tuple[str, ...],
+    opset: int,
+    seed: int,
+    seeds: int,
+    sample: int | None,
+    jobs: int,
+    timeout: float,
+    options: tuple[str, ...],
+    output: Path | None,
+) -> None:
+    """Run the cases whose results may be off with other seeds, list those whose verdict changes, and estimate how many a
+    fresh seed would fail. Exit status 1 where a verdict changes.
+
+    Models run only where --model names them. Takes torch, and for all operators an hour or more.
+    """
+    from .backends import resolve
+    from .files import write_whole
+    from .plan import Selection
+    from .pool import Launch
+    from .reports.stability import markdown
+    from .stability import measure
+
+    if suite == "vectors" or vectors:
+        raise UsageError("the inputs of ONNX's vectors are published: no seed changes them")
+    found = measure(
+        Launch(resolve(backend), options=pairs(options)),
+        Selection(suite, opset, seed, operators, models, dtypes),
+        range(seed + 1, seed + 1 + seeds),
+        sample,
+        jobs,
+        timeout,
+        lambda done: click.echo(f"seed {done}", err=True),
+    )
+    rows = [
+        (
+            c.rule,
+            str(c.cases),
+            f"{c.largest:.3f}",
+            "—" if c.by_tail is None else f"{c.by_tail:.2g}",
+            f"{c.by_tests:.2g}",
+        )
+        for c in found.chances()
+    ]
+    _table(("rule", "cases", "largest", "by tail", "by tests"), rows)
+    changed = [track for track in found.tracks if track.changes]
+    click.echo(
+        f"{len(found.tracks)} cases with {seeds} seeds: {len(changed)} change their verdict; "
+        f"a fresh seed is expected to fail {found.expected():.2g} of {sum(found.planned.values())}"
+    )
+    for track in changed:
+        click.echo(f"  {track.case}: {', '.join(map(str, track.verdicts))}")
+    if output is not None:
+        write_whole(output, markdown(found, shlex.join(["conformance", *sys.argv[1:]])))
+    if changed:
         sys.exit(BELOW)
 
 

@@ -354,6 +354,13 @@ def _failures(scope: Scope) -> Iterator[Criterion]:
         yield _ceiling(scope, name, 0, len(found), f"{len(found)} {what} {where}", found)
 
 
+def _numerics(scope: Scope) -> Iterator[Criterion]:
+    """In every tier and anywhere: what is declared of a dtype is declared of all operators."""
+    found = scope.facts.measured.contradictions
+    detail = f"{len(found)} declarations are contradicted by the measurement"
+    yield _ceiling(scope, "declared-numerics", 0, len(found), detail, map(str, found))
+
+
 def _waived(scope: Scope) -> Iterator[Criterion]:
     facts, cases = scope.facts, scope.cases
     limit = THRESHOLDS[scope.tier].waived
@@ -378,5 +385,6 @@ _ROWS: Sequence[Row] = (
     _special,
     _repeatability,
     _failures,
+    _numerics,
     _waived,
 )

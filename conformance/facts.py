@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
+from .certificate import Measured
+from .measured import measured
 from .runfolder import PlannedCase, PlannedModel, PlannedOperator, RunFolder
 from .spec import Source
 
@@ -35,6 +37,7 @@ class Facts:
     from models' nodes. ``in_models``: every case of every model. ``pairs``: the (operator, dtype) pairs of
     models' nodes, ``beside``: the same for the dtypes that these use besides their own. ``weights``: each operator's
     mean share of the models' nodes; they sum to 1 if there are models. ``whole``: the models all of whose cases passed.
+    ``measured``: the precision of the operators, beside what is declared of it.
     """
 
     run: RunFolder
@@ -48,6 +51,7 @@ class Facts:
     beside: frozenset[tuple[Key, str]]
     weights: Mapping[Key, Fraction]
     whole: tuple[PlannedModel, ...]
+    measured: Measured
 
     def all_pass(self, cases: Iterable[PlannedCase]) -> bool:
         """Every one passed, and there is at least one: nothing planned is never a pass."""
@@ -89,6 +93,7 @@ def facts_of(run: RunFolder, waived: frozenset[str]) -> Facts:
         beside=frozenset(beside),
         weights=weights,
         whole=tuple(model for model in plan.models if _whole(model, passed)),
+        measured=measured(run),
     )
 
 

@@ -73,6 +73,7 @@ def grade(run: RunFolder) -> Certificate:
         waived=waivers.waived,
         waiver_errors=waivers.errors,
         sensitivity=run.sensitivity,
+        measured=facts.measured,
     )
 
 

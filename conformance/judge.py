@@ -17,17 +17,14 @@ import numpy as np
 from . import numerics
 from .dtypes import DType, lookup
 from .numerics import Expected
+from .precision import NOTHING, UNBOUNDED, Precision, median, precision
 from .rules import Accumulation, Exact, OrderFree, Random, Requantised
 from .spec import Verdict
 
 __all__ = ["Judgement", "combine", "judge"]
 
-# Elements that the median and the effective bits are taken over (evenly spaced): statistics, not verdicts.
-SAMPLE = 1 << 16
 # Elements that are compared at a time, so that the temporaries stay in the cache.
 CHUNK = 1 << 15
-# Stands for an infinite ratio (any error where none is allowed): JSON has no infinity.
-UNBOUNDED = 1e300
 
 _SEVERITY = {verdict: rank for rank, verdict in enumerate((Verdict.PASS, Verdict.INACCURATE, Verdict.WRONG))}
 
@@ -45,7 +42,7 @@ class Judgement:
 @dataclass(slots=True)
 class _Comparison:
     """What one output's values came to. ``bad``: flat mask or None; ``special``: some bad element is NaN or
-    infinite where it must not be, or the other way round. ``bits`` is None where there is nothing to measure."""
+    infinite where it must not be, or the other way round. ``units`` is None where there is nothing to measure."""
 
     elements: int
     bad: int = 0
@@ -53,8 +50,7 @@ class _Comparison:
     special: bool = False
     units: float | None = None
     ulp: float | None = None
-    median: float | None = None
-    bits: float | None = None
+    precision: Precision = NOTHING
 
 
 def judge(
@@ -310,7 +306,7 @@ def _requantised(position: int, want: Expected, got: np.ndarray) -> Judgement:
     comparison = _Comparison(a.size, len(bad))
     if a.size:
         comparison.units = float(units.max())
-        comparison.median = _median(units)
+        comparison.precision = Precision(median(units))
         comparison.worst = int(bad[units[bad].argmax()]) if len(bad) else int(units.argmax())
     bound = np.maximum(hi - v, v - lo).reshape(got.shape)
     return _verdict(position, want, want.value, got, bound, comparison)
@@ -360,7 +356,7 @@ def _approximate(want: Expected, got: np.ndarray, bound: np.ndarray, flush_to_ze
             worst_ulp = max(worst_ulp, float(top))
         result.units = max(worst_units, 0.0)
         result.ulp = worst_ulp
-        _precision(result, want, value, out, bound)
+        result.precision = precision(want, value, out, bound, flush_to_zero=flush_to_zero)
     return result
 
 
@@ -375,40 +371,6 @@ def _excused(y: np.ndarray, a: np.ndarray, t: np.ndarray, kind: DType, flush_to_
     if flush_to_zero:
         right |= (a == 0) & (np.abs(y) < kind.smallest)
     return right
-
-
-def _precision(result: _Comparison, want: Expected, value: np.ndarray, out: np.ndarray, bound: np.ndarray) -> None:
-    """The median error in units of the bound, and the effective bits: -log2 of the root mean square error,
-    relative to A for an accumulation and to |y| otherwise, over elements evenly spaced."""
-    step = max(1, -(-value.size // SAMPLE))
-    y, a, t = value[::step], out[::step].astype(np.float64), bound[::step]
-    size = np.abs(y)
-    if isinstance(want.rule, Accumulation) and want.magnitude is not None:
-        size = np.broadcast_to(want.magnitude, want.value.shape).reshape(-1)[::step]
-    error = np.abs(a - y)
-    if not np.isfinite(error).all():  # infinities and NaN have no distance
-        finite = np.isfinite(error)
-        error, t, size = error[finite], t[finite], size[finite]
-    units = error / t
-    if not np.isfinite(units).all():
-        units = np.nan_to_num(units, nan=0.0, posinf=UNBOUNDED)
-    if len(units):
-        result.median = _median(units)
-    use = size >= lookup(want.dtype).smallest
-    if not use.all():
-        error, size = error[use], size[use]
-    relative = error / size
-    # Not by BLAS, whose threads would spin for a while after it, on the cores of the backends.
-    square = float(np.square(relative).mean()) if len(relative) else 0.0
-    if 0.0 < square < math.inf:
-        result.bits = -0.5 * math.log2(square)
-
-
-def _median(values: np.ndarray) -> float:
-    """NumPy's own takes ten times as long for the few elements that most outputs have."""
-    lower, upper = (len(values) - 1) // 2, len(values) // 2
-    parted = np.partition(values, (lower, upper))
-    return float(parted[lower] + parted[upper]) / 2
 
 
 def _together(position: int, want: Expected, got: np.ndarray, single: Judgement) -> Judgement:
@@ -483,7 +445,12 @@ def _verdict(
     """The verdict on one output, its message and its error record. ``bound`` None: equality was asked for."""
     error: dict[str, Any] = {"units": found.units, "ulp": found.ulp, "output": position}
     error |= {"share": found.bad / found.elements if found.elements else 0.0, "elements": found.elements}
-    error |= {"bits": found.bits, "median_units": found.median}
+    seen = found.precision
+    error |= {"bits": seen.bits, "median_units": seen.median}
+    if seen.terms is not None:
+        error |= {"accumulator": seen.accumulator, "terms": seen.terms}
+    if seen.flushed or seen.kept:
+        error |= {"flushed": seen.flushed, "kept": seen.kept}
     if not found.elements:
         return Judgement(Verdict.PASS, "", error)
     index = [int(i) for i in np.unravel_index(found.worst, got.shape)]

@@ -20,6 +20,8 @@ from .figures import published
 from .files import write_whole
 from .journal import Journal
 from .judge import Judgement, combine, judge
+from .measured import declared_of
+from .modes import named
 from .plan import Plan
 from .pool import Launch, Outcome, Pool, Task
 from .resume import header_so_far, verdicts_so_far
@@ -170,11 +172,7 @@ def _results(
     for outcome in pool.run(tasks()):
         yield from _take(settled)
         ready = waiting.pop(outcome.id)
-        record = _record(
-            ready.case,
-            verdict_of(ready, outcome, flush_to_zero=_declares_flush(described, ready.case.dtype)),
-            outcome,
-        )
+        record = _record(ready.case, _judgement(ready, outcome, described), outcome)
         if ready.scratch is not None:
             ready.scratch.unlink(missing_ok=True)
         if _has_bits(record):
@@ -204,9 +202,16 @@ def judge_one(
     if ready.problem:
         return Judgement(Verdict.NOT_RUN, ready.problem, {})
     (outcome,) = pool.run([_task(ready, timeout, runs)])
+    judgement = _judgement(ready, outcome, described)
     if ready.scratch is not None:
         ready.scratch.unlink(missing_ok=True)
-    return verdict_of(ready, outcome, flush_to_zero=_declares_flush(described, case.dtype))
+    return judgement
+
+
+def _judgement(ready: Ready, outcome: Outcome, described: Mapping[str, Any]) -> Judgement:
+    """The verdict by what the backend declares; for one that is inaccurate, the reduced precision that explains it."""
+    flush = declared_of(described, ready.case.dtype)["flush_to_zero"]
+    return named(verdict_of(ready, outcome, flush_to_zero=flush), ready, outcome.outputs)
 
 
 def _take(settled: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -231,15 +236,6 @@ def _declined(case: Case, supports: Mapping[str, Any]) -> str:
 def _names(declared: Any) -> Any:
     """A lone name is meant as a list of one: ``in`` would look for parts of it."""
     return [declared] if isinstance(declared, str) else declared
-
-
-def _declares_flush(described: Mapping[str, Any], dtype: str) -> bool:
-    """Whether the backend declares, for this dtype or for all, that subnormal numbers count as zero."""
-    numerics = described.get("numerics")
-    if not isinstance(numerics, Mapping):
-        return False
-    own = numerics.get(dtype)
-    return numerics.get("flush_to_zero") is True or (isinstance(own, Mapping) and own.get("flush_to_zero") is True)
 
 
 def verdict_of(ready: Ready, outcome: Outcome, *, flush_to_zero: bool = False) -> Judgement:

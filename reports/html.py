@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["SECTIONS", "environment", "render_report", "write_report"]
 
 SECTIONS = (
-    *("criteria", "fixes", "operators", "models", "accuracy", "worst", "vectors", "declined", "evidence"),
-    "method",
+    *("criteria", "fixes", "operators", "models", "accuracy", "precision", "worst", "vectors", "declined"),
+    *("evidence", "method"),
 )
 ROMAN = {1: "I", 2: "II", 3: "III"}
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..certificate import Blocker, Certificate, Missing, Summary, Waived
+from ..certificate import Blocker, Certificate, Contradiction, Measurement, Missing, Summary, Waived
 from ..dtypes import BOOL, DTYPES, FLOATS, SIGNED, UNSIGNED
 from ..runfolder import PlannedModel, PlannedOperator, PlannedVectors, RunFolder
 from ..spec import PUBLISHED, Source, Verdict
@@ -179,6 +179,8 @@ class Page:
     families: tuple[FamilyView, ...]
     models: tuple[ModelView, ...]
     distributions: tuple[Distribution, ...]
+    precision: tuple[Measurement, ...]
+    contradictions: tuple[Contradiction, ...]
     furthest: tuple[CaseView, ...]
     more_furthest: int
     failures: tuple[CaseView, ...]
@@ -256,6 +258,9 @@ def page(run: RunFolder, certificate: Certificate) -> Page:
         families=_families(run, suite, dtypes),
         models=tuple(_model(model, by_id) for model in run.plan.models),
         distributions=_distributions(suite),
+        # What behaves like another precision first, then what nothing explains.
+        precision=tuple(sorted(certificate.measured.operators, key=lambda m: (m.mode is None, m.passed))),
+        contradictions=certificate.measured.contradictions,
         furthest=tuple(furthest[:WORST]),
         more_furthest=max(0, len(furthest) - WORST),
         failures=tuple(failures[:WORST]),

@@ -318,7 +318,14 @@ def spelled(key: nodes.Node) -> set[str]:
     assert isinstance(key, nodes.Add), key
     assert isinstance(key.left, nodes.Const)
     tracks = ("inference", "training")
-    ends = {"section.": SECTIONS, "masthead.overline.": tracks, "seal.legend.": tracks}[str(key.left.value)]
+    declared = ("mode", "accumulator", "flush_to_zero")
+    ends = {
+        "section.": SECTIONS,
+        "masthead.overline.": tracks,
+        "seal.legend.": tracks,
+        "precision.contradicted.": declared,
+        "precision.where.": declared,
+    }[str(key.left.value)]
     return {f"{key.left.value}{end}" for end in ends}
 
 

@@ -31,9 +31,9 @@ from command_line import (
 )
 
 from conformance.casework import Casework
+from conformance.measured import declared_of
 from conformance.operators import catalogue
 from conformance.plan import Selection, build_plan, samples_of
-from conformance.run import _declares_flush
 from conformance.spec import Case
 
 WRAPPING = f"{Path(__file__).parent / 'backends_planted' / 'wrapping.py'}"
@@ -61,7 +61,9 @@ def planned(*operators: str) -> tuple[Case, ...]:
     ],
 )
 def test_subnormals_count_as_zero_only_where_the_backend_declares_it(numerics: Any, flushed: set[str]) -> None:
-    assert {d for d in ("float16", "float32") if _declares_flush({"numerics": numerics}, d)} == flushed
+    assert {
+        d for d in ("float16", "float32") if declared_of({"numerics": numerics}, d)["flush_to_zero"]
+    } == flushed
 
 
 def test_a_right_backend_passes_every_case(good: Path) -> None:

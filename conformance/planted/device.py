@@ -92,7 +92,7 @@ class Arithmetic:
 
     ``step``: the format of every operation's result ("": results stay in float64, rounded once at the end by the
     caller). ``accumulator``: of sums. ``order``: of their terms. ``operands``: the format that factors of products are
-    put into. ``fused``: a product is added before it is rounded. ``truncate``: the accumulator rounds towards zero.
+    put into, to nearest or, with ``chop``, towards zero. ``fused``: a product is added before it is rounded. ``truncate``: the accumulator rounds towards zero.
     ``off``: for the functions that are not correctly rounded, gives from the exact result and the absolute error that
     their table leaves beside a last rounding the result of the device.
     """
@@ -101,6 +101,7 @@ class Arithmetic:
     accumulator: str = "float32"
     order: Order = _BLOCKS_OF_8
     operands: str = ""
+    chop: bool = False
     fused: bool = True
     truncate: bool = False
     off: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
@@ -172,7 +173,7 @@ class _Mode(Mode):
         return None
 
     def _operand(self, x: torch.Tensor) -> torch.Tensor:
-        return rounded(x, self._how.operands) if self._how.operands else x
+        return rounded(x, self._how.operands, truncate=self._how.chop) if self._how.operands else x
 
     def _product(self, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
         """(…, m, k) times (…, k, n)."""

@@ -1,0 +1,89 @@
+"""docs/stability.md: verdicts with other seeds, and the chance of a failure with a fresh one."""
+
+from __future__ import annotations
+
+from ..spec import Verdict
+from ..stability import Stability
+
+__all__ = ["markdown"]
+
+_WHY = {
+    "rounded": "none: what is rounded once is within its count with every input",
+    "requantised": "none: the interval is derived",
+    "random": "derived: one in 10^9 a test",
+}
+
+
+def markdown(found: Stability, command: str) -> str:
+    """The page. ``command``: what made it."""
+    tracks = found.tracks
+    changed = [t for t in tracks if t.changes]
+    never = [t for t in tracks if not t.changes and not t.passes]
+    planned = sum(found.planned.values())
+    backend = f"{found.backend.get('name', '—')} {found.backend.get('version', '')}".strip()
+    expected = found.expected()
+    lines = [
+        "# Verdict stability",
+        "",
+        "Inputs are drawn from a seed, and a verdict should not hang on it. The cases whose inputs are drawn and whose",
+        "results may be off, run with other seeds. Made by",
+        "",
+        f"    {command}",
+        "",
+        f"Backend {backend}; suite {found.suite['version']}, digest {found.suite['digest']}, opset {found.suite['opset']}.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| seeds | {len(found.seeds)} ({found.seeds[0]} to {found.seeds[-1]}) |",
+        f"| cases | {len(tracks)} of {planned} such cases in the selection |",
+        f"| verdicts | {len(tracks) * len(found.seeds)} |",
+        f"| cases that pass with every seed | {sum(t.passes for t in tracks)} |",
+        f"| cases with another verdict that is always the same | {len(never)} |",
+        f"| cases whose verdict changes | {len(changed)} |",
+        f"| cases expected to fail on a fresh seed, in an engine like this one | {expected:.2g} |",
+        "",
+        f"The last figure bounds the chance that any of the {planned} cases fails on a fresh seed. The goal is less than 0.001.",
+        "",
+        "## By rule",
+        "",
+        "| rule | cases that pass | largest error in bounds | expected failures, from the tail | from tests with a derived rate |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for c in found.chances():
+        tail = _WHY.get(c.rule, "—") if c.by_tail is None else f"{c.by_tail:.2g}"
+        lines.append(f"| {c.rule} | {c.cases} | {c.largest:.3f} | {tail} | {c.by_tests:.2g} |")
+    lines += ["", "## Cases whose verdict changes", ""]
+    for t in changed:
+        others = [
+            (s, v, m) for s, v, m in zip(found.seeds, t.verdicts, t.messages, strict=True) if v is not Verdict.PASS
+        ]
+        seed, verdict, message = others[0]
+        lines.append(
+            f"- `{t.case}`: not passed with {len(others)} of {len(found.seeds)} seeds; with seed {seed} {verdict}: {message}"
+        )
+    lines += [] if changed else ["None."]
+    lines += [
+        "",
+        "## How the chance is estimated",
+        "",
+        "Each case gives one number a seed: the largest error of any element over the bound of that element. A case fails",
+        "where it exceeds 1. Twenty such numbers are too few for the tail of one case, so all cases of a rule share one: each",
+        "number is measured by the *other* seeds of its case, in their standard deviations above their mean (regional",
+        "frequency analysis: Hosking and Wallis, *Regional Frequency Analysis*, 1997). Leaving out the number itself makes",
+        "the excess that of a prediction, with the uncertainty of mean and deviation in it, and so a little too large. To the",
+        "upper 5, 2 and 1 % of the excesses a generalised Pareto distribution is fitted by probability-weighted moments",
+        "(Hosking and Wallis, *Technometrics* 29, 1987), as the theory of peaks over a threshold has it (Pickands, *Annals of",
+        "Statistics* 3, 1975). Where the fit has an upper end, an exponential tail takes its place, since an end that was",
+        "estimated is no proof of one. The chance of a case is what that tail has beyond the distance of its bound from its",
+        "mean. They are added up, the largest sum of the three counts, and cases that were left out of a sample are taken to",
+        "be like those in it.",
+        "",
+        "Not estimated, because derived: a result that is rounded once, or requantised, is within its bound with every input if",
+        "the engine rounds as IEEE 754 asks. A test of random numbers has a false alarm in 10^9. The sum of the errors in an",
+        "ensemble test exceeds its limit with the chance of √(10/s) normal deviations, s being the largest mean square that the",
+        "case had in units of its limit; a mean square of 1000 errors scatters by a relative √(2/1000).",
+        "",
+        "What this cannot see: an error that no seed has shown, such as a wrong branch that needs a rare input. That is not a",
+        "matter of bounds, and what the planted defects are for ([numerics.md](numerics.md#what-it-catches-and-what-it-does-not)).",
+    ]
+    return "\n".join(lines) + "\n"
