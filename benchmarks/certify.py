@@ -5,10 +5,11 @@
 * the standard suite with no references on disk (cold) and with them (warm), and the smoke suite cold. The peer is
   the backend itself: the seconds that its own sessions took to be made and run, as the worker measured them, on as
   many processes. What is above 1 is what the suite adds: inputs, references, isolation, judging, the report;
+* judging: the seconds that the parent spends on verdicts in the warm standard run, as a share of that run's wall time;
 * the parent's peak memory on the reference model that needs the most, worker processes apart;
 * `conformance --help` beside `pip --help` and an interpreter that does nothing.
 
-Goals on two cores: cold under 6 minutes, warm under 2, smoke under 1; 3 GB; 0.3 s.
+Goals on two cores: cold under 6 minutes, warm under 2, smoke under 1; judging under a fifth; 3 GB; 0.3 s.
 """
 
 from __future__ import annotations
@@ -35,6 +36,27 @@ print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stder
 sys.exit(status)
 """
 
+_JUDGED = """
+import sys, time
+import conformance.run
+from conformance.cli import main
+
+judge, spent = conformance.run.judge_one, []
+
+def judge_one(*arguments, **options):
+    started = time.perf_counter()
+    try:
+        return judge(*arguments, **options)
+    finally:
+        spent.append(time.perf_counter() - started)
+
+conformance.run.judge_one = judge_one
+started = time.perf_counter()
+status = main(sys.argv[1:])
+print("judging", sum(spent), len(spent), time.perf_counter() - started, file=sys.stderr)
+sys.exit(status)
+"""
+
 
 def timed(command: Sequence[str], env: Mapping[str, str] | None = None) -> float:
     """Wall seconds of a command, which must succeed; its output is kept from the terminal."""
@@ -58,6 +80,15 @@ def suite(name: str, folder: Path, jobs: int, env: Mapping[str, str]) -> tuple[f
     return wall, own / jobs, cases
 
 
+def judging(folder: Path, jobs: int, env: Mapping[str, str]) -> tuple[float, int, float]:
+    """Seconds spent on verdicts in a standard run, how many they were, and the run's wall seconds."""
+    command = [sys.executable, "-P", "-c", _JUDGED, "run", "onnxruntime", "--jobs", str(jobs), "-o", str(folder)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("judging ")]
+    _, spent, verdicts, wall = line.split()
+    return float(spent), int(verdicts), float(wall)
+
+
 def peak(model: str, folder: Path, env: Mapping[str, str]) -> float:
     """The parent's largest resident size in GB over a cold run of one model."""
     command = [sys.executable, "-P", "-c", _PARENT, "run", "onnxruntime", "--model", model, "-o", str(folder)]
@@ -78,9 +109,12 @@ def main() -> None:
         for title, name in (("standard, cold", "standard"), ("standard, warm", "standard")):
             wall, own, cases = suite(name, base / title, options.jobs, env)
             print(f"{title:<18}{cases:>7}{wall:>9.1f}{own:>11.1f}{wall / own:>8.2f}", flush=True)
+        spent, verdicts, wall = judging(base / "judged", options.jobs, env)
+        judged = f"{spent:.1f} of {wall:.1f} s, {spent / wall:.1%}"
         fresh = {**env, "CONFORMANCE_CACHE": str(base / "another")}
         wall, own, cases = suite("smoke", base / "smoke", options.jobs, fresh)
         print(f"{'smoke, cold':<18}{cases:>7}{wall:>9.1f}{own:>11.1f}{wall / own:>8.2f}", flush=True)
+        print(f"\njudging {verdicts} cases of the warm standard suite: {judged}", flush=True)
         largest = peak(options.model, base / "largest", {**env, "CONFORMANCE_CACHE": str(base / "third")})
         print(f"\nparent's peak memory on {options.model}, cold: {largest:.2f} GB")
     starts = {
