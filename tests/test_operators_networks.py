@@ -109,7 +109,6 @@ DISAGREEMENTS: Mapping[str, Explained] = {
     "MaxPool/indices-3d": _3D,
     "MaxPool/indices-3d-column-major": _3D,
     "MaxRoiPool": _MISSING,
-    "MaxUnpool/output-shape": Explained("the evaluator counts indices in the shape that pads and strides infer"),
     "MeanVarianceNormalization": _MIXED,
     "NegativeLogLikelihoodLoss/none-of-a-batch": Explained("the evaluator cannot reshape nothing"),
     "NegativeLogLikelihoodLoss/none-of-a-batch-sum": Explained("the evaluator cannot reshape nothing"),
