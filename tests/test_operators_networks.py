@@ -81,10 +81,6 @@ DISAGREEMENTS: Mapping[str, Explained] = {
     "GlobalMaxPool/one-axis": _GLOBAL,
     "GlobalMaxPool/three-axes": _GLOBAL,
     "GridSample": _COORDINATES,
-    "GridSample/cubic-border": Explained(
-        "the evaluator clamps the place as well as each tap; engines the taps only"
-    ),
-    "GridSample/cubic-border-aligned": Explained("the evaluator clamps the place as well as each tap"),
     "GridSample/empty-batch": Explained("the evaluator returns no tuple"),
     "GridSample/opset-16-bicubic": Explained("the evaluator does not know opset 16's names"),
     "GridSample/opset-16-bilinear": Explained("the evaluator does not know opset 16's names"),
