@@ -270,8 +270,10 @@ def _max_unpool_samples() -> Iterator[Sample]:
     )
     cube = {"kernel_shape": [2, 2, 2], "strides": [2, 2, 2]}
     yield Sample("three-axes", (tensor(1, 2, 2, 2, 2), places(1, 2, 2, 2, 2, period=8)), cube, dtypes=FEW)
-    sized = x, places(1, 2, 2, 3, period=5), const([1, 2, 5, 7])
-    yield Sample("output-shape", sized, attributes, shape=(1, 2, 5, 7), dtypes=FEW)
+    # A row more than 2·2 by 2·3: whether indices count in the shape that is given or in the one that is inferred, the text
+    # does not say (onnx/onnx issues 2398, 2726; ONNX's vector has one, torch the other). Here they are the same.
+    sized = tensor(1, 1, 2, 3), places(1, 1, 2, 3, period=4), const([1, 1, 5, 6])
+    yield Sample("output-shape", sized, attributes, shape=(1, 1, 5, 6), dtypes=FEW)
     inputs = tensor(2, 3, 16, 16, draw=distinct()), places(2, 3, 16, 16, period=4)
     yield Sample("large", inputs, attributes, dtypes=ONE, tags=LARGE)
     again = (

@@ -81,10 +81,6 @@ DISAGREEMENTS: Mapping[str, Explained] = {
     "GlobalMaxPool/one-axis": _GLOBAL,
     "GlobalMaxPool/three-axes": _GLOBAL,
     "GridSample": _COORDINATES,
-    "GridSample/cubic-border": Explained(
-        "the evaluator clamps the place as well as each tap; engines the taps only"
-    ),
-    "GridSample/cubic-border-aligned": Explained("the evaluator clamps the place as well as each tap"),
     "GridSample/empty-batch": Explained("the evaluator returns no tuple"),
     "GridSample/opset-16-bicubic": Explained("the evaluator does not know opset 16's names"),
     "GridSample/opset-16-bilinear": Explained("the evaluator does not know opset 16's names"),
@@ -109,7 +105,6 @@ DISAGREEMENTS: Mapping[str, Explained] = {
     "MaxPool/indices-3d": _3D,
     "MaxPool/indices-3d-column-major": _3D,
     "MaxRoiPool": _MISSING,
-    "MaxUnpool/output-shape": Explained("the evaluator counts indices in the shape that pads and strides infer"),
     "MeanVarianceNormalization": _MIXED,
     "NegativeLogLikelihoodLoss/none-of-a-batch": Explained("the evaluator cannot reshape nothing"),
     "NegativeLogLikelihoodLoss/none-of-a-batch-sum": Explained("the evaluator cannot reshape nothing"),
