@@ -41,16 +41,16 @@ import sys, time
 import conformance.run
 from conformance.cli import main
 
-judge, spent = conformance.run.judge_one, []
+judge, spent = conformance.run._judgement, []
 
-def judge_one(*arguments, **options):
+def judgement(*arguments, **options):
     started = time.perf_counter()
     try:
         return judge(*arguments, **options)
     finally:
         spent.append(time.perf_counter() - started)
 
-conformance.run.judge_one = judge_one
+conformance.run._judgement = judgement
 started = time.perf_counter()
 status = main(sys.argv[1:])
 print("judging", sum(spent), len(spent), time.perf_counter() - started, file=sys.stderr)
