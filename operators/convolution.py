@@ -152,7 +152,7 @@ def _conv_samples() -> Iterator[Sample]:
     yield refuse("bias-mismatch", "4 biases for 5 outputs", x, w, weight(4))
     yield refuse("bad-strides", "one stride for two axes", x, w, strides=[2])
     yield refuse("bad-pads", "three pads for two axes", x, w, pads=[1, 1, 1])
-    yield refuse("kernel-too-large", "a window of 3 does not fit into 2", tensor(1, 3, 2, 2), w)
+    yield refuse("kernel-too-large", "a window of 3 does not fit into 1", tensor(1, 3, 1, 1), w)
     yield refuse("rank-mismatch", "two spatial axes against one", x, weight(5, 3, 3))
     yield from refusals(2, most=3)
 

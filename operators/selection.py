@@ -301,7 +301,7 @@ def nonzeros() -> Iterator[Sample]:
     again = tuple((tensor(*s, draw=sparse),) for s in ((1, 9), (4, 3)))
     yield tagged("dynamic", tensor(2, 5, draw=sparse), dtypes=PAIR, again=again, tags=DYNAMIC)
     yield tagged("opset-11", tensor(3, 5, draw=sparse), dtypes=PAIR, opset=11)
-    yield from refusals(1)
+    yield from refusals(1, wrong=None)
 
 
 def compressions() -> Iterator[Sample]:

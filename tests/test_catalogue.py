@@ -173,3 +173,19 @@ def test_without_its_cases_a_dtype_is_missing(plan: Plan) -> None:
     cases = [c for c in relus if c.dtype != "int8" and "refuse" not in c.tags]
     assert cases
     assert _variables("", "Relu")["T"] - _asked(cases)["", "Relu", "T"] == {"int8"}
+
+
+@pytest.mark.parametrize("opset", [Selection().opset, NEWEST])
+def test_what_is_said_to_be_a_wrong_type_is_none_of_the_schemas(opset: int) -> None:
+    accepted = []
+    cases = [c for c in build_plan(Selection(opset=opset)).cases if "/wrong-type/" in c.id]
+    for case in cases:
+        operator = catalogue()[case.domain, case.operator]
+        model = build(operator, samples_of(operator)[case.index], case.dtype, case.opset, case.id).model
+        try:
+            onnx.checker.check_model(model, full_check=True)
+        except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError):
+            continue
+        accepted.append(case.id)
+    assert len(cases) > 50
+    assert not accepted
