@@ -7,10 +7,11 @@ ContribOperators.md there), for the table of FP4 bitsandbytes, to which it refer
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from conformance.draws import integers, uniform, values
+from conformance.draws import choice, full, integers, nonzero, uniform, values
 from conformance.dtypes import lookup
 from conformance.lazy import F, torch
 from conformance.numerics import COMPOSITE_SIGMAS
@@ -202,6 +203,11 @@ def _weights(n: int, k: int, bits: int, block: int, *, zero: str = "") -> tuple[
     )
 
 
+def _outlier(others: float) -> TensorSpec:
+    """One large number in front of many small ones: a narrow accumulator that holds it has no room left for the others."""
+    return tensor(1, 1024, draw=values(8192.0, *[others] * 1023))
+
+
 def _n_bits() -> Iterator[Sample]:
     def sample(
         name: str,
@@ -257,6 +263,16 @@ def _n_bits() -> Iterator[Sample]:
     yield sample("dynamic", (3, 32), again=((1, 32), (17, 32)), tags=s.DYNAMIC)
     yield sample("dynamic-length", (1, 5, 32), again=((1, 1, 32), (3, 2, 32)), dtypes=ONE, tags=s.DYNAMIC)
     yield sample("empty", (0, 32), dtypes=ONE, tags=s.EMPTY)
+    # A of zeros, so that the bias comes out. (An infinite A times a weight of zero, or with the zero points taken off at
+    # the end, is left open.)
+    nought = sample("bias-alone", (1, 32), bias=True)
+    nought = replace(nought, inputs=(tensor(1, 32, draw=full(0.0)), *nought.inputs[1:]))
+    yield from s.only(s.carried(nought, 5), dtypes=GPU)
+    positive = sample("outlier", (1, 1024), 4, block=256, dtypes=("bfloat16",))
+    b = tensor(4, 4, 128, draw=choice(0x99, 0xBA, 0xDC, 0xEF), dtype="uint8", constant=True)
+    yield replace(positive, inputs=(_outlier(4.0), b, positive.inputs[2]))
+    beyond = sample("beyond-float16", (1, 32), dtypes=("bfloat16",))
+    yield replace(beyond, inputs=(tensor(1, 32, draw=nonzero(1e6, 1e7)), *beyond.inputs[1:]))
     # Scales that are powers of two and small whole numbers: nothing rounds, and a single wrong nibble shows.
     whole = tensor(5, 64, draw=s.SMALL)
     packed = tensor(9, 2, 16, draw=BYTES, dtype="uint8", constant=True)
@@ -283,6 +299,17 @@ def _bnb4() -> Iterator[Sample]:
         yield sample(f"{name}-one-row", (1, 64), 9, 64, 32, kind, dtypes=ONE)
         # Blocks run on from one row of the weights into the next.
         yield sample(f"{name}-blocks-across-rows", (3, 24), 5, 24, 16, kind, dtypes=ONE)
+    # Weights of 1, -1 and 0: nothing rounds, and sums are beyond bfloat16's whole numbers.
+    named = {"K": 16, "N": 2, "block_size": 16, "quant_type": 1}
+    signs, ones = tensor(16, draw=choice(0xFF, 0xF7, 0x0F), dtype="uint8", constant=True), fixed(1.0, 1.0)
+    whole = tensor(3, 16, draw=integers(30, 120))
+    yield Sample("nf4-exact-integers", (whole, signs, ones), named, dtypes=s.FEW, exact=True)
+    plain = Sample("nf4-ones", (tensor(2, 16), replace(signs, draw=full(0xFF)), ones), named)
+    yield from s.only(s.carried(plain, 0), dtypes=s.FEW)
+    named = {"K": 1024, "N": 2, "block_size": 64, "quant_type": 1}
+    positive = tensor(1024, draw=choice(0x88, 0xAA, 0xCC, 0xEE), dtype="uint8", constant=True)
+    given = _outlier(0.5), positive, tensor(32, draw=uniform(0.002, 0.004), constant=True)
+    yield Sample("nf4-outlier", given, named, dtypes=("float16",))
     yield sample("nf4-large", (5, 256), 33, 256, 64, 1, dtypes=ONE, tags=s.LARGE)
     yield sample("nf4-dynamic", (2, 32), 8, 32, 16, 1, dtypes=ONE, again=((1, 32), (9, 32)), tags=s.DYNAMIC)
 

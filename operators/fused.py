@@ -7,10 +7,11 @@ ContribOperators.md there), and its function bodies.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from conformance.draws import integers, normal, uniform, values
+from conformance.draws import choice, full, integers, nonzero, normal, uniform, values
 from conformance.lazy import torch
 from conformance.rules import Accumulation, Composite
 from conformance.spec import Operator, Sample, TensorSpec, tensor
@@ -27,6 +28,8 @@ __all__ = ["OPERATORS"]
 ONE = ("float32",)
 GPU = ("float32", "float16", "bfloat16")
 REAL = ("float32", "float16", "bfloat16", "float64")
+REALS = ("float32", "float16", "float64")
+MANY_DIGITS = integers(1, 15)
 SCALE = uniform(0.5, 1.5)
 
 
@@ -237,9 +240,10 @@ def _gelus(*, bias: bool | None, attributes: dict[str, Any] | None = None) -> It
     if bias is None:
         yield Sample("bias", (tensor(3, 5, 7), tensor(7, constant=True)), dtypes=GPU)
         yield Sample("bias-at-run-time", (tensor(3, 70), tensor(70)), dtypes=ONE)
-    special = s.literal(*s.SPECIAL_VALUES, 1.0)
+    # The last is infinite in float16, and only there.
+    special = s.literal(*s.SPECIAL_VALUES, 3e5)
     zero = (s.literal(*[0.0] * 10),) if bias else ()
-    yield Sample("special", (special, *zero), dtypes=s.FEW, tags=s.SPECIAL)
+    yield Sample("special", (special, *zero), dtypes=GPU, tags=s.SPECIAL)
     if attributes:
         for name, chosen in attributes.items():
             yield Sample(name, given(9, 31), chosen, dtypes=s.FEW)
@@ -268,6 +272,9 @@ def _fused_matmuls() -> Iterator[Sample]:
     yield Sample("inner-512", pair((33, 512), (35, 512), True), {"transB": 1}, dtypes=s.FEW, tags=s.LARGE)
     whole = tensor(33, 65, draw=s.SMALL), tensor(35, 65, draw=s.SMALL)
     yield Sample("exact-integers", whole, {"transB": 1, "alpha": 0.5}, dtypes=s.FEW, exact=True)
+    yield from s.only(s.carried(Sample("small", pair((2, 3), (3, 2))), 0), dtypes=REAL)
+    beyond = tensor(2, 3, draw=normal(0, 1e6)), tensor(3, 2)
+    yield Sample("beyond-float16", beyond, dtypes=("bfloat16",))
     sizes = (pair((1, 1, 8), (1, 6, 8)), pair((3, 7, 8), (3, 2, 8)))
     yield Sample("dynamic", pair((2, 4, 8), (2, 6, 8)), {"transB": 1}, dtypes=ONE, again=sizes, tags=s.DYNAMIC)
     yield Sample("empty", pair((0, 5), (3, 5)), {"transB": 1}, dtypes=ONE, tags=s.EMPTY)
@@ -287,6 +294,11 @@ def _fused_gemms() -> Iterator[Sample]:
     yield Sample("large", large, {"activation": "Relu"}, dtypes=ONE, tags=s.LARGE)
     whole = [tensor(*i, draw=s.SMALL, constant=len(i) == 1) for i in ((13, 33), (33, 9), (9,))]
     yield Sample("exact-integers", tuple(whole), {"activation": "Relu"}, dtypes=s.FEW, exact=True)
+    # Sums up to 2000, beyond bfloat16's whole numbers.
+    whole = [tensor(*i, draw=MANY_DIGITS, constant=len(i) == 1) for i in ((3, 9), (9, 4), (4,))]
+    yield Sample("exact-large-integers", tuple(whole), {"activation": "Relu"}, dtypes=s.FEW, exact=True)
+    leaky = {"activation": "LeakyRelu", "activation_alpha": 0.25}
+    yield from s.only(s.carried(Sample("small", (tensor(2, 3), tensor(3, 2)), leaky), 0), dtypes=s.FEW)
 
 
 def _fused_convolutions() -> Iterator[Sample]:
@@ -319,20 +331,43 @@ def _fused_convolutions() -> Iterator[Sample]:
     yield Sample("no-bias", plain, {**same, "activation": "Relu"}, dtypes=ONE)
     whole = tensor(1, 8, 9, 9, draw=s.SMALL), weight(9, 8, 3, 3, draw=s.SMALL), weight(9, draw=s.SMALL)
     yield Sample("exact-integers", whole, {**same, "activation": "Relu"}, dtypes=ONE, exact=True)
+    digits = tensor(1, 8, 2, 2, draw=MANY_DIGITS), weight(3, 8, 1, 1, draw=MANY_DIGITS)
+    yield Sample("exact-large-integers", digits, {"activation": "Relu"}, dtypes=s.FEW, exact=True)
+    leaky = {"activation": "LeakyRelu", "activation_params": [0.25]}
+    small = Sample("small", (tensor(1, 2, 2, 2), weight(3, 2, 1, 1)), leaky)
+    yield from s.only(s.carried(small, 0), dtypes=s.FEW)
 
 
 def _inverses() -> Iterator[Sample]:
-    yield Sample("matrix", (tensor(3, 3),), dtypes=("float32", "float16", "float64"))
+    yield Sample("matrix", (tensor(3, 3),), dtypes=REALS)
     yield Sample("one", (tensor(1, 1),), dtypes=ONE)
     yield Sample("batch", (tensor(2, 3, 4, 4),), dtypes=("float32", "float64"))
     yield Sample("size-8", (tensor(3, 8, 8),), dtypes=("float32", "float64"))
     # The first pivot is zero: without an exchange of rows there is no answer.
     turned = values(0.0, 2.0, 0.0, 0.0, 0.0, 4.0, 0.5, 0.0, 0.0)
     yield Sample("permuted", (tensor(3, 3, draw=turned),), dtypes=s.FEW)
+    # Its inverse is itself with the other sign above the diagonal, to the last bit.
+    above = [v for a in (1027.0, -1025.0) for v in (1.0, a, 0.0, 1.0)]
+    yield Sample("unit-triangular", (tensor(2, 2, 2, draw=values(*above)),), dtypes=REALS, exact=True)
+    above = [v for a in s.SUBNORMALS for v in (1.0, a, 0.0, 1.0)]
+    tiny = tensor(len(s.SUBNORMALS), 2, 2, draw=values(*above))
+    tags = s.SPECIAL | {"subnormal"}
+    yield Sample("unit-triangular-subnormal", (tiny,), dtypes=REALS, tags=tags)
+    single = Sample("single", (tensor(5, 1, 1),))
+    yield from s.only(s.carried(single, 0, infinity=False, subnormals=False), dtypes=REALS)
     yield Sample(
         "dynamic", (tensor(2, 3, 3),), dtypes=ONE, again=((tensor(1, 5, 5),), (tensor(4, 2, 2),)), tags=s.DYNAMIC
     )
     yield Sample("not-square", (tensor(3, 4),), dtypes=ONE, refuse="3 rows and 4 columns")
+
+
+def outlier(rows: int, size: int) -> tuple[TensorSpec, TensorSpec]:
+    """Two tensors whose sum has one large number in front of many small ones, as hidden states of language models have:
+    a narrow accumulator that holds its square has no room left for the others'."""
+    return (
+        tensor(rows, size, draw=nonzero(0.25, 0.34)),
+        tensor(rows, size, draw=values(*[16.0, *[0.0] * (size - 1)] * rows)),
+    )
 
 
 def _skips(*, simplified: bool) -> Iterator[Sample]:
@@ -360,6 +395,11 @@ def _skips(*, simplified: bool) -> Iterator[Sample]:
     yield Sample("tails", given(1, 5, 83), dtypes=s.FEW)
     yield Sample("large-mean", given(*shape, x=normal(100, 1)), dtypes=ONE, tags=frozenset({"cancellation"}))
     yield Sample("large", given(1, 33, 768, bias=True), outputs=both, dtypes=s.FEW, tags=s.LARGE)
+    yield Sample("outlier", (*outlier(1, 1024), *given(1, 1024)[2:]), dtypes=GPU)
+    # Ones of both signs are their own normalisation, so that gamma comes out.
+    ones = tensor(1, 4, draw=values(1.0, -1.0, -1.0, 1.0)), tensor(1, 4, draw=full(0.0))
+    small = Sample("gamma", (*ones, tensor(4, constant=True)))
+    yield from s.only(s.carried(small, 2), dtypes=GPU)
     sizes = given(1, 7, 16), given(4, 1, 16)
     yield Sample("dynamic", given(2, 3, 16), dtypes=s.FEW, again=sizes, tags=s.DYNAMIC)
     x, skip, _, *rest = given(*shape)
@@ -397,6 +437,15 @@ def _embeddings() -> Iterator[Sample]:
     yield Sample("positions", (*given(2, 6), None, at), outputs=2, dtypes=s.FEW)
     yield Sample("positions-of-one-batch", (*given(2, 6), None, ids(1, 6, 11)), outputs=2, dtypes=ONE)
     yield Sample("tails", given(1, 7, 83), outputs=2, dtypes=ONE)
+    words, places = (replace(spec, constant=True) for spec in outlier(2, 1024))
+    few = ids(1, 2, 1), None, words, places, None, *given(1, 2, 1024)[5:]
+    yield Sample("outlier", few, outputs=2, dtypes=s.FEW)
+    # With factors of zero the result is beta, to the last bit.
+    first = given(1, 3, 4, segments=False)[:5]
+    beta = tensor(4, draw=choice(85.3125, -85.4375, 127.9375), constant=True)
+    bias = Sample("bias", (*first, tensor(4, draw=full(0.0), constant=True), beta), outputs=2)
+    yield replace(bias, dtypes=s.FEW)
+    yield from s.only(s.carried(bias, 6), dtypes=s.FEW)
     sizes = given(1, 3), given(4, 9)
     yield Sample("dynamic", given(2, 6), outputs=2, dtypes=ONE, again=sizes, tags=s.DYNAMIC)
 

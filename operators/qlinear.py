@@ -9,11 +9,12 @@ a tie but by chance; at a tie either integer passes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from operator import add, mul
 from typing import Any
 
-from conformance.draws import Draw, coin, distinct, integers, uniform
+from conformance.draws import Draw, coin, distinct, full, integers, uniform
 from conformance.lazy import torch
 from conformance.rules import ROUNDED, Composite, Requantised
 from conformance.spec import Operator, Sample, TensorSpec, tensor
@@ -483,6 +484,10 @@ def _dynamic_products() -> Iterator[Sample]:
     yield sample("one-row", (1, 64), 17, columns=True, bias=True)
     yield sample("large", (17, 257), 33, columns=True, bias=True, tags=s.LARGE)
     yield sample("dynamic", again=((1, 7), (11, 7)), tags=s.DYNAMIC)
+    # A right-hand matrix of zeros, so that the bias comes out.
+    a, right, *others = sample("nought", (1, 2), 5, points=False, bias=True).inputs
+    nought = Sample("nought", (a, replace(right, draw=full(0)), *others))
+    yield from s.only(s.carried(nought, 4), dtypes=("float32",))
 
 
 _QUANTISED = ("uint8", "int8", "uint16", "int16", "uint4", "int4")
@@ -506,6 +511,11 @@ def _quantisations() -> Iterator[Sample]:
         yield Sample(f"to-{kind}", given, dtypes=("float32",), opset=_since(kind))
     yield Sample("float16", (tensor(*x), _scales("uint8"), fixed(128, dtype="uint8")), dtypes=("float16",))
     yield Sample("no-zero-point", (tensor(*x), _scales("uint8")), dtypes=s.FEW)
+    # A scale that is subnormal, as in float16 those of small numbers are; its inverse is finite.
+    for dtype, step in (("float32", 8e-39), ("float16", 5e-5)):
+        small = tensor(*x, draw=uniform(-100 * step, 100 * step)), fixed(step), fixed(128, dtype="uint8")
+        tags = s.SPECIAL | {"subnormal"}
+        yield Sample(f"subnormal-scale-{dtype}", small, dtypes=(dtype,), tags=tags)
     for axis in (0, 1, -1):
         given = (tensor(*x), _scales("int8", x[axis]), zeros(x[axis], dtype="int8"))
         yield Sample(f"axis-{axis}".replace("--", "-minus-"), given, {"axis": axis}, dtypes=("float32",))
@@ -523,7 +533,8 @@ def _dequantisations() -> Iterator[Sample]:
 
     for kind in (*_QUANTISED, "int32"):
         draw = {"int4": integers(-8, 7), "uint4": integers(0, 15)}.get(kind, FULL)
-        zero = (zeros(dtype=kind),) if kind != "int32" else ()
+        # Not drawn: a zero point of 0 would say nothing.
+        zero = (fixed(3, dtype=kind),) if kind != "int32" else ()
         given = tensor(*x, draw=draw), scales(), *zero
         yield Sample(f"from-{kind}", given, dtypes=(kind,), opset=_since(kind))
     yield Sample("no-zero-point", (_data(*x), scales()), dtypes=BYTES)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from conformance.draws import Draw, integers, normal, uniform, values
+from conformance.draws import Draw, full, integers, normal, uniform, values
 from conformance.lazy import torch
 from conformance.rules import Composite
 from conformance.spec import Operator, Sample, TensorSpec, tensor
@@ -28,6 +29,15 @@ ONE = ("float32",)
 GPU = ("float32", "float16", "bfloat16")
 MASKED = -10000.0
 OPEN = frozenset({"left-open"})  # rows of a cache are
+# 16 values of a single token, which attends to nothing else.
+ALONE = (
+    ("special", values(s.NAN, 1.0, s.INF, -2.0, 0.5, s.NAN, -s.INF, 3.0, *s.SUBNORMALS[:4] * 2), GPU),
+    ("beyond-float16", values(*[1e6, -3e5, 2e7, 7e4] * 4), GPU[2:]),
+)
+# One key that outweighs each of many others a thousand times and all of them together not quite twice: a narrow sum
+# that has it has no room left for them.
+KEYS = 1024
+HEAVY = tensor(1, 1, 1, KEYS, draw=values(7.5, *[0.0] * (KEYS - 1)))
 
 
 # What they mean.
@@ -56,8 +66,8 @@ def _attend(
     hidden: torch.Tensor | None = None,
     softcap: float = 0.0,
     sink: torch.Tensor | None = None,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """softmax(Q·Kᵀ·scale, capped, + biases)·V over heads, and the softmax.
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """softmax(Q·Kᵀ·scale, capped, + biases)·V over heads, the softmax, and the scores that it is taken of.
 
     ``hidden``: where a query may not see a key. ``sink``: a further score in each softmax's sum, that of no key.
     """
@@ -76,7 +86,7 @@ def _attend(
     if sink is not None:
         total = total + (wide(sink) - top).exp()
     shares = weights / total
-    return torch.matmul(shares, wide(v)).to(q.dtype), shares.to(q.dtype)
+    return torch.matmul(shares, wide(v)).to(q.dtype), shares.to(q.dtype), scores.to(q.dtype)
 
 
 def _later(queries: int, keys: int, device: torch.device) -> torch.Tensor:
@@ -133,7 +143,7 @@ def multi_head_attention(
         q, k, v = (t + torch.unflatten(b, 0, (num_heads, 1, -1)) for t, b in parts)
     k, v = _cached(past_key, k), _cached(past_value, v)
     keys = k.shape[2]
-    y, _ = _attend(
+    y, *_ = _attend(
         q,
         k,
         v,
@@ -188,7 +198,7 @@ def _self_attention(
     third = projected.shape[-1] // 3
     q, k, v = (_split(t, heads) for t in torch.split(projected, list(sizes or [third] * 3), -1))
     k, v = (_cached(None if past is None else past[i], t) for i, t in enumerate((k, v)))
-    y, _ = _attend(
+    y, *_ = _attend(
         q,
         k,
         v,
@@ -301,7 +311,8 @@ def group_query_attention(
     """Attention in which each key and value head serves a run of query heads, to the past and to itself.
 
     An entry of the batch has ``seqlens_k + 1`` tokens in all, the last of which are the new ones; the caches (batch,
-    heads, capacity, size) hold them from row 0 on. Also the caches, and the softmax.
+    heads, capacity, size) hold them from row 0 on. Also the caches, and the softmax, or the scores where
+    ``qk_output`` is 1.
     """
     if key is None or value is None:
         size = query.shape[-1] // (num_heads + 2 * kv_num_heads)
@@ -338,10 +349,10 @@ def group_query_attention(
         sink = q.new_zeros(1, 1, 1, 1)
     each = num_heads // kv_num_heads
     keys, vals = (c.repeat_interleave(each, 1) for c in caches)
-    y, shares = _attend(
+    y, shares, scores = _attend(
         q, keys, vals, scale=scale, bias=(attention_bias,), hidden=unseen[:, None], softcap=softcap, sink=sink
     )
-    return _joined(y), caches[0], caches[1], shares
+    return _joined(y), caches[0], caches[1], scores if qk_output == 1 else shares
 
 
 def _rows_left_open(*inputs: torch.Tensor | None, **attributes: Any) -> tuple[torch.Tensor, ...]:
@@ -399,6 +410,13 @@ def _heads_samples() -> Iterator[Sample]:
     yield sample("decode-step", (*flat(length=1, keys=1), None, None, None, *past), GPU, outputs=3)
     yield sample("present", flat(keys=4), ONE, outputs=3)
     yield sample("large-scores", (tensor(1, 4, 24, draw=uniform(-20, 20)), *flat(1)[1:]))
+    for name, draw, dtypes in ALONE:
+        alone = tensor(1, 1, 16), tensor(1, 1, 16), tensor(1, 1, 16, draw=draw)
+        yield sample(f"one-token-{name}", alone, dtypes, heads=2, tags=s.SPECIAL)
+    alike = flat(1, 1, KEYS)
+    yield sample(
+        "one-heavy-key", (tensor(1, 1, 24, draw=uniform(-0.1, 0.1)), *alike[1:], None, None, HEAVY), GPU[1:]
+    )
     large = (tensor(1, 33, 256),) * 3
     yield sample("large", large, heads=4, tags=s.LARGE)
     yield sample("dynamic", flat(), ONE, again=(flat(1, 2, 9), flat(3, 7, 3)), tags=s.DYNAMIC)
@@ -435,6 +453,15 @@ def _packed_samples() -> Iterator[Sample]:
     beside = TensorSpec((2, 9), values(*[0, 1, 1, 1, 1, 1, 1, 1, 1] * 2), "int32")
     yield sample("past-mask", (*given, beside, past), ONE, outputs=2, unidirectional=1)
     yield sample("decode-step", (tensor(2, 1, 16), *weights, None, past), outputs=2, unidirectional=1)
+    # One token's value is the result: the bias's last third, where the weights are zero.
+    for name, draw, dtypes in ALONE:
+        items = [*[0.5] * 32, *draw.items]
+        alone = tensor(1, 1, 4), tensor(4, 48, draw=full(0.0)), tensor(48, draw=values(*items))
+        kept = sample("", alone, dtypes, tags=s.SPECIAL)
+        yield replace(kept, name=f"one-token-{name}", attributes={"num_heads": 2})
+    small = tensor(1, 1, 4, draw=uniform(-0.1, 0.1)), tensor(4, 72), None
+    long_past = tensor(2, 1, 3, KEYS - 1, 8)
+    yield sample("one-heavy-key", (*small, None, long_past, HEAVY), GPU[1:], outputs=2)
     uneven = tensor(16, 63, draw=normal(0, 0.25), constant=True), tensor(63, constant=True)
     yield sample("value-size", (tensor(2, 5, 16), *uneven), ONE, qkv_hidden_sizes=[24, 24, 15])
     again = tuple((tensor(b, n, 16), *weights) for b, n in ((1, 1), (3, 9)))
@@ -502,6 +529,11 @@ def _rotary_samples() -> Iterator[Sample]:
     yield sample("partial", (flat, ids(2, 4), *partial_caches), **part)
     yield sample("partial-interleaved", (flat, ids(2, 4), *partial_caches), ONE, interleaved=1, **part)
     yield sample("one-position", (tensor(1, 1, 24), ids(1, 1), *caches), ONE)
+    # Half of each head is turned, half comes out as it is.
+    for name, draw, dtypes in ALONE:
+        turned: dict[str, Any] = {"num_heads": 2, "rotary_embedding_dim": 4}
+        given = tensor(1, 1, 16, draw=draw), ids(1, 1), *partial_caches
+        yield sample(f"one-token-{name}", given, dtypes, tags=s.SPECIAL, **turned)
     yield sample("large", (tensor(1, 33, 256), ids(1, 33), *_caches(40, 32)), tags=s.LARGE)
     again = ((tensor(1, 1, 24), ids(1, 1), *caches), (tensor(3, 9, 24), ids(3, 9), *caches))
     yield sample("dynamic", (flat, ids(2, 4), *caches), ONE, again=again, tags=s.DYNAMIC)
@@ -582,6 +614,17 @@ def _grouped_samples() -> Iterator[Sample]:
     yield sample("attention-bias", bias=tensor(2, 4, 5, 5))
     yield sample("attention-bias-broadcast", ONE, new=1, held=6, bias=tensor(1, 1, 1, 7))
     yield sample("softmax-as-output", ONE, new=1, held=6, outputs=(True,) * 4, qk_output=2)
+    # Whether these have the scale in them the text leaves open.
+    yield sample("scores-as-output", ONE, new=1, held=6, outputs=(True,) * 4, qk_output=1, scale=1.0)
+    # One token's value is the result.
+    one = sample("one-token", GPU, batch=1, new=1, q=2, kv=1)
+    query, key, _, *others = one.inputs
+    for name, draw, dtypes in ALONE:
+        given = query, key, tensor(1, 1, size, draw=draw), *others
+        yield replace(one, name=f"one-token-{name}", inputs=given, dtypes=dtypes, tags=s.SPECIAL)
+    heavy = sample("one-heavy-key", batch=1, new=1, held=KEYS - 1, q=2, kv=1, bias=HEAVY)
+    small = tensor(1, 1, 2 * size, draw=uniform(-0.1, 0.1))
+    yield replace(heavy, inputs=(small, *heavy.inputs[1:]), dtypes=GPU[1:])
     yield sample("large", batch=1, new=33, q=8, kv=2, rotary=8, tags=s.LARGE)
 
 

@@ -40,7 +40,7 @@ _WITHOUT_EFFECT = frozenset(
     }
 )
 # The least precision of what lies between: a definition that computes in more has no use for it, and is right.
-_LEAST = frozenset({"stash_type"})
+_LEAST = frozenset({"stash_type", "accuracy_level"})
 # One that is the same as another where no pads are given; where no region is given, and more than one pixel comes out.
 _SAME = frozenset(
     {
