@@ -353,7 +353,7 @@ def _lp_samples() -> Iterator[Sample]:
     yield Sample("vector", (tensor(17),), {"axis": 0}, dtypes=FEW)
     yield Sample("ones", (tensor(1, 1),), dtypes=FEW)
     yield Sample("rank-5", (tensor(2, 3, 1, 4, 5),), {"axis": 3}, dtypes=FEW)
-    yield Sample("hidden-768", (tensor(9, 768),), dtypes=FEW, tags=LARGE)
+    yield Sample("hidden-781", (tensor(9, 781),), dtypes=FEW, tags=LARGE)
     yield Sample("long", (tensor(2, LONG),), dtypes=("float16",), tags=LARGE)
     zero = tensor(2, 3, draw=values(0.0, 0.0, 0.0, 3.0, 0.0, -4.0))
     yield Sample("zero-norm", (zero,), dtypes=FEW, opset=22)

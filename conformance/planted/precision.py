@@ -13,7 +13,7 @@ from ..spec import Operator
 from .device import Arithmetic, sequential
 from .outputs import never
 from .record import Defect
-from .subject import Outputs, Subject
+from .subject import NotApplicable, Outputs, Subject, equal
 
 __all__ = ["defects"]
 
@@ -44,10 +44,13 @@ def _coarse(relative: float) -> Callable[[torch.Tensor, torch.Tensor], torch.Ten
 
 def _with(accumulator: str = "float64", **how: Any) -> Callable[[Subject], Outputs]:
     """What comes of an `Arithmetic` that is right but for ``how``."""
-    arithmetic = Arithmetic(accumulator=accumulator, **how)
+    arithmetic, right = Arithmetic(accumulator=accumulator, **how), Arithmetic(accumulator="float64")
 
     def spoil(subject: Subject) -> Outputs:
-        return subject.evaluate(arithmetic=arithmetic, widen=True)
+        found = subject.evaluate(arithmetic=arithmetic, widen=True)
+        if arithmetic.operands and equal(found, subject.evaluate(arithmetic=right, widen=True)):
+            raise NotApplicable  # there are no products
+        return found
 
     return spoil
 
