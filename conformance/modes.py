@@ -111,7 +111,7 @@ def _operands(
     from .planted.device import rounded
 
     def put(values: np.ndarray) -> np.ndarray:
-        return np.asarray(rounded(torch.from_numpy(values), results).numpy()) if results else values
+        return np.asarray(rounded(torch.from_numpy(np.array(values)), results).numpy()) if results else values
 
     right = [put(want.value) for want in wants]
     found, least = "", LEFT
