@@ -230,6 +230,15 @@ def test_noise_of_any_size_is_not_taken_for_a_format(
     assert "mode" not in verdict_on(subject, outputs).error
 
 
+@pytest.mark.parametrize("number", [1.0, 0.5, -2.0])
+def test_one_number_everywhere_is_no_format(subjects: dict[str, list[Subject]], number: float) -> None:
+    for subject in subjects["MatMul"]:
+        outputs = [[np.full(e.value.shape, number, dtype=np.float32) for e in one] for one in subject.expected]
+        judgement = verdict_on(subject, outputs)
+        assert judgement.verdict is Verdict.INACCURATE
+        assert "mode" not in judgement.error
+
+
 def test_what_is_special_or_passes_is_not_looked_at(subjects: dict[str, list[Subject]]) -> None:
     subject = subjects["MatMul"][-1]
     outputs = planted("MatMul", "operands-in-tf32")(subject)
