@@ -43,8 +43,11 @@ RULES = (
 SCATTERING = ("elementary", "accumulation", "composite")
 # Seeds from which the scatter of a case is known well enough to be used at all.
 FEWEST = 5
-# Standard deviations of a case that hardly varies: not below this share of its mean.
-STEADY = 0.02
+# Cases are alike that have one rule, one dtype, and about as many elements; in groups of at least so many.
+SIZES = (32, 512)
+ALIKE = 5
+# Means below this share of the bound are taken for it: nothing hangs on how small they are.
+LITTLE = 0.05
 # Shares of all excesses that the tail is fitted to; the largest chance counts.
 TAILS = (0.05, 0.02, 0.01)
 # Of a statistical test of random numbers.
@@ -54,7 +57,8 @@ FALSE_ALARM = 1e-9
 @dataclass(frozen=True, slots=True)
 class Track:
     """A case through all seeds. ``units``: its largest error in units of the bound, None where none was measured.
-    ``mean_square``: the largest that its ensemble test had, in units of the limit; None without one."""
+    ``elements``: of its largest output. ``mean_square``: the largest that its ensemble test had, in units of the limit;
+    None without one."""
 
     case: str
     operator: str
@@ -63,6 +67,7 @@ class Track:
     verdicts: tuple[Verdict, ...]
     units: tuple[float | None, ...]
     messages: tuple[str, ...]
+    elements: int
     mean_square: float | None
 
     @property
@@ -148,6 +153,7 @@ def measure(
             verdicts=tuple(one[case.id].verdict for one in found),
             units=tuple(one[case.id].units for one in found),
             messages=tuple(one[case.id].message for one in found),
+            elements=max(one[case.id].elements for one in found),
             mean_square=max((m for one in found if (m := one[case.id].mean_square) is not None), default=None),
         )
         for case in chosen
@@ -185,6 +191,7 @@ def _sampled(cases: Sequence[Case], sample: int | None) -> list[Case]:
 class _Outcome:
     verdict: Verdict
     units: float | None
+    elements: int
     mean_square: float | None
     message: str
 
@@ -219,7 +226,11 @@ def _seed(seed: int) -> dict[str, _Outcome]:
             judgement = judge_one(pool, ready, ready.case, described, _SHARED["timeout"], runs=1)
             error = judgement.error
             found[ready.case.id] = _Outcome(
-                judgement.verdict, error.get("units"), error.get("mean_square"), judgement.message
+                judgement.verdict,
+                error.get("units"),
+                error.get("elements") or 0,
+                error.get("mean_square"),
+                judgement.message,
             )
     return found
 
@@ -234,42 +245,39 @@ def chances(tracks: Sequence[Track]) -> tuple[Chance, ...]:
         own = [t for t in tracks if t.rule == rule]
         if not own:
             continue
-        errors = [u for t in own if len(u := [x for x in t.units if x is not None]) >= FEWEST]
-        by_tail = None
-        if rule in SCATTERING and errors:
-            by_tail = _by_tail(errors)
+        by_tail = _by_tail(own) if rule in SCATTERING else None
         by_tests = sum(_by_ensemble(t.mean_square) for t in own if t.mean_square is not None)
         if rule == "random":
             by_tests += FALSE_ALARM * len(own)
-        largest = max((max(e) for e in errors), default=0.0)
+        largest = max((u for t in own for u in t.units if u is not None), default=0.0)
         found.append(Chance(rule, len(own), largest, by_tail, by_tests))
     return tuple(found)
 
 
-def _by_tail(errors: Iterable[Sequence[float]]) -> float:
+def _by_tail(tracks: Iterable[Track]) -> float:
     """Expected number of cases beyond their bound with a fresh seed.
 
-    Each seed's largest error is measured by the other seeds of its case: how many of their standard deviations it lies
-    above their mean. These excesses, of all cases together (a regional frequency analysis: Hosking & Wallis, 1997),
-    have the tail from which each case's own distance between mean and bound is read.
+    An index flood (Hosking & Wallis, 1997): in a group of like cases, the errors over their case's mean have one
+    distribution. Each is taken over the mean of the *other* seeds, as a fresh one would be; from the tail of all of a group
+    each case's own distance, its bound over its mean, is read.
     """
-    excesses: list[np.ndarray] = []
-    distances: list[float] = []
-    for one in errors:
-        x = np.asarray(one, dtype=np.float64)
-        if not x.any():  # never off at all
-            continue
-        n = len(x)
-        others = (x.sum() - x) / (n - 1)
-        square = ((x * x).sum() - x * x) / (n - 1) - others * others
-        scatter = np.sqrt(np.maximum(square, 0.0) * (n - 1) / (n - 2))
-        excesses.append((x - others) / np.maximum(scatter, STEADY * others) / math.sqrt(1.0 + 1.0 / (n - 1)))
-        mean, deviation = float(x.mean()), float(x.std(ddof=1))
-        distances.append((1.0 - mean) / max(deviation, STEADY * mean) / math.sqrt(1.0 + 1.0 / n))
-    if not excesses:
-        return 0.0
-    pooled, far = np.concatenate(excesses), np.array(distances)
-    return max(float(tail(pooled, share)(far).sum()) for share in TAILS)
+    groups: dict[tuple[str, int], list[np.ndarray]] = {}
+    for t in tracks:
+        x = np.array([u for u in t.units if u is not None])
+        if len(x) >= FEWEST and x.any():  # else never off at all
+            groups.setdefault((t.dtype, sum(t.elements >= size for size in SIZES)), []).append(x)
+    few = [x for group in groups.values() if len(group) < ALIKE for x in group]
+    alike = [group for group in groups.values() if len(group) >= ALIKE]
+    if few:  # with all others of the rule
+        alike.append([x for group in groups.values() for x in group])
+    total = dict.fromkeys(TAILS, 0.0)
+    for position, group in enumerate(alike):
+        own = few if few and position == len(alike) - 1 else group
+        ratios = np.concatenate([x / np.maximum((x.sum() - x) / (len(x) - 1), LITTLE) for x in group])
+        distances = np.array([1.0 / max(float(x.mean()), LITTLE) for x in own])
+        for share in TAILS:
+            total[share] += float(tail(ratios, share)(distances).sum())
+    return max(total.values())
 
 
 def tail(values: np.ndarray, share: float) -> Callable[[np.ndarray], np.ndarray]:
