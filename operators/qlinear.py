@@ -486,6 +486,7 @@ def _dynamic_products() -> Iterator[Sample]:
     yield sample("dynamic", again=((1, 7), (11, 7)), tags=s.DYNAMIC)
     # A right-hand matrix of zeros, so that the bias comes out.
     a, right, *others = sample("nought", (1, 2), 5, points=False, bias=True).inputs
+    assert right is not None
     nought = Sample("nought", (a, replace(right, draw=full(0)), *others))
     yield from s.only(s.carried(nought, 4), dtypes=("float32",))
 
