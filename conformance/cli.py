@@ -125,16 +125,19 @@ def run(
 ) -> None:
     """Run the suite against BACKEND, grade it and write the certification report."""
     from .backends import resolve
+    from .environments import place_of
     from .goldens import default_folder
     from .plan import Selection
     from .pool import Launch
     from .run import Options, execute
 
+    python, variables = place_of(backend, interpreter)
     launch = Launch(
         resolve(backend),
         options=pairs(options),
-        python=interpreter,
+        python=python,
         memory=None if memory is None else int(memory * 2**30),
+        env=variables,
     )
     if goldens is not None and not goldens.is_dir():
         raise UsageError(f"no such folder of published goldens: {goldens}")
@@ -322,6 +325,37 @@ def sensitivity(
         sys.exit(BELOW)
 
 
+@cli.command(short_help="Make the environment of a backend that needs a Python of its own.")
+@click.argument("backend")
+@click.option("--python", "interpreter", metavar="EXECUTABLE", help="Make it from this interpreter.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def setup(backend: str, interpreter: str | None, yes: bool) -> None:
+    """Make BACKEND's environment, .venv-BACKEND in the current folder: `conformance run BACKEND` then uses it. Says
+    what it installs, and under which licence, before it does."""
+    from . import environments
+    from .backends import resolve
+
+    resolve(backend)  # a name that is none is said to be none
+    environment = environments.record_of(backend)
+    if environment is None:
+        click.echo(f"{backend} needs no environment of its own")
+        return
+    if (made := environments.interpreter_of(environment)) is not None:
+        click.echo(f"{made} is there, as {backend} wants it")
+        return
+    python = environments.find(environment, interpreter)
+    click.echo(f"{backend}: {environment.folder}, made from {python}, about {environment.size}")
+    for requirement in (*environment.requirements, *environment.without_dependencies):
+        click.echo(f"  {requirement}")
+    click.echo(f"licence: {environment.licence}")
+    if environment.notes:
+        click.echo(environment.notes)
+    if not yes and not _agreed("Install this with pip?"):
+        raise UsageError("nothing was installed (--yes where nobody can be asked)")
+    made = environments.make(environment, python, click.echo)
+    click.echo(f"{made} is ready: conformance run {backend}")
+
+
 @cli.command("new-backend")
 @click.argument("name")
 def new_backend(name: str) -> None:
@@ -369,6 +403,14 @@ def pairs(options: Sequence[str], flag: str = "--option") -> dict[str, str]:
             raise UsageError(f"{flag} {option}: KEY=VALUE is meant")
         pairs[key] = value
     return pairs
+
+
+def _agreed(question: str) -> bool:
+    try:
+        return click.confirm(question)
+    except click.exceptions.Abort:  # nobody is there to answer
+        click.echo()
+        return False
 
 
 def _numbered(base: Path, resume: bool) -> Path:

@@ -63,12 +63,15 @@ def _selection(config: pytest.Config) -> Selection:
 def _launch(config: pytest.Config) -> Launch:
     from .backends import resolve
     from .cli import pairs
+    from .environments import place_of
     from .pool import Launch
 
     backend = config.getoption("--backend")
     if not backend:
         raise pytest.UsageError(f"{SUITE} needs --backend NAME")
-    return Launch(resolve(backend), pairs(config.getoption("--backend-option"), "--backend-option"))
+    python, variables = place_of(backend, None)
+    options = pairs(config.getoption("--backend-option"), "--backend-option")
+    return Launch(resolve(backend), options, python, env=variables)
 
 
 def pytest_configure(config: pytest.Config) -> None:

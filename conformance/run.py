@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .casework import Casework, Ready
+from .environments import interpreter_of, record_of
 from .errors import UsageError
 from .figures import published
 from .files import write_whole
@@ -134,7 +135,10 @@ def refusal_to_start(spec: str, described: Mapping[str, Any]) -> str:
     if "interpreter" in described:
         return ""
     reason = " ".join(str(described["error"]).split()).replace("the backend did not start: ", "")
-    return f"the backend {spec} does not start: {reason}"
+    environment = record_of(spec)
+    missing = environment is not None and interpreter_of(environment) is None
+    hint = f"; `conformance setup {spec}` makes its environment" if missing else ""
+    return f"the backend {spec} does not start: {reason}{hint}"
 
 
 def _has_bits(record: Mapping[str, Any]) -> bool:
