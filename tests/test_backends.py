@@ -324,6 +324,25 @@ def test_onnxruntime_does_not_fall_back_to_the_cpu(models: Mapping[str, Path]) -
     assert "fallback to CPU EP has been explicitly disabled" in outcome.message
 
 
+def test_onnxruntime_does_not_compute_constants_in_a_providers_place(tmp_path: Path) -> None:
+    """A graph of constants is computed while it is read, on the CPU: the session that is left asks nobody."""
+    import onnxruntime
+
+    if "AzureExecutionProvider" not in onnxruntime.get_available_providers():
+        pytest.skip("this build has the CPU provider only")
+    made = helper.make_node("Constant", [], ["c"], value_floats=[1.0, 2.0, 3.0])
+    node = helper.make_node("Add", ["c", "c"], ["y"])
+    model = save(tmp_path, "constants", [made, node], [], [value("y", TensorProto.FLOAT, 3)])
+    task = Task("constants", model, ({},))
+    with Pool(Launch(resolve("onnxruntime"), {"provider": "AzureExecutionProvider"})) as pool:
+        (outcome,) = pool.run([task])
+    assert outcome.status == "unsupported"
+    assert "no node is left for AzureExecutionProvider" in outcome.message
+    with Pool(Launch(resolve("onnxruntime"))) as pool:
+        (outcome,) = pool.run([task])
+    assert outcome.outputs[0][0].tolist() == [2.0, 4.0, 6.0]
+
+
 def test_onnxruntime_refuses_an_option_that_it_does_not_have() -> None:
     with Pool(Launch(resolve("onnxruntime"), {"optimization": "most"})) as pool:
         assert "one of all, extended, basic, disabled" in pool.describe()["error"]
