@@ -12,6 +12,7 @@ import onnx
 
 from ._version import __version__
 from .casework import Casework, Ready
+from .demands import Demands
 from .errors import UsageError
 from .goldens import default_folder
 from .graphs import to_tensor_proto
@@ -36,8 +37,11 @@ def export_case(folder: Path, case_id: str, output: Path) -> Path:
     if case_id not in run.plan.cases:
         raise UsageError(f"{folder} has no case {case_id}; results.jsonl names those that there are")
     plan, case = _again(run, case_id)
-    with Casework(plan, default_folder()) as casework:
+    # As the backend of the run demands models: what it was shown is what is to be looked at.
+    with Casework(plan, default_folder(), Demands.of(run.backend)) as casework:
         ready = _ready(casework, case)
+        if ready.declined:
+            raise UsageError(f"{case_id} cannot be exported: {ready.declined}")
         if ready.problem:
             raise UsageError(f"{case_id} cannot be exported: {ready.problem}")
         graph = onnx.load(str(ready.model), load_external_data=False).graph

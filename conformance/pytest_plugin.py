@@ -106,6 +106,7 @@ class Runner:
 
     def __init__(self, config: pytest.Config) -> None:
         from .casework import Casework
+        from .demands import Demands
         from .goldens import default_folder
         from .pool import Pool
         from .run import refusal_to_start
@@ -119,7 +120,7 @@ class Runner:
             if hasattr(config, "workerinput"):  # xdist takes a worker that leaves for a defect of its own
                 pytest.fail(reason, pytrace=False)
             pytest.exit(reason, pytest.ExitCode.USAGE_ERROR)
-        self._casework = Casework(self._plan, default_folder())
+        self._casework = Casework(self._plan, default_folder(), Demands.of(self.described))
         self._casework.__enter__()
         self._primed: set[str] = set()
 

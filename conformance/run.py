@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .casework import Casework, Ready
+from .demands import Demands
 from .environments import interpreter_of, record_of
 from .errors import UsageError
 from .figures import published
@@ -26,7 +28,6 @@ from .pool import Launch, Outcome, Pool, Task
 from .resume import header_so_far, verdicts_so_far
 from .runfolder import PLAN, RUN, WAIVERS
 from .spec import Case, Source, Verdict
-from .vectors import FUNCTION
 
 __all__ = ["Options", "Tally", "execute", "judge_one", "refusal_to_start", "verdict_of"]
 
@@ -97,13 +98,14 @@ def execute(
         finished = {case for case, verdict in verdicts.items() if verdict is not Verdict.NOT_RUN}
         tally = Tally(len(plan.cases), dict(Counter(verdicts[case] for case in finished)))
         started = time.monotonic()
-        with (
-            Pool(launch, jobs=options.jobs) as pool,
-            Casework(plan, options.cache, published_only=options.published_only) as casework,
-        ):
+        with Pool(launch, jobs=options.jobs) as pool, contextlib.ExitStack() as stack:
             described = pool.describe()
             if reason := refusal_to_start(spec, described):
                 raise UsageError(reason)
+            demands = Demands.of(described)
+            casework = stack.enter_context(
+                Casework(plan, options.cache, demands, published_only=options.published_only)
+            )
             header = _run_json(plan, spec, launch, described, options)
             if journal.completed:
                 # Waivers are held against the day on which the run began.
@@ -118,7 +120,7 @@ def execute(
                 for case, record in journal.completed.items()
                 if case in finished and _has_bits(record)
             }
-            for record in _results(plan, pool, casework, described, finished, options, bits):
+            for record in _results(plan, pool, casework, demands, described, finished, options, bits):
                 journal.append(record)
                 verdict = Verdict(record["verdict"])
                 tally.counts[verdict] = tally.counts.get(verdict, 0) + 1
@@ -149,22 +151,25 @@ def _results(
     plan: Plan,
     pool: Pool,
     casework: Casework,
+    demands: Demands,
     described: Mapping[str, Any],
     finished: set[str],
     options: Options,
     bits: dict[str, float],
 ) -> Iterator[dict[str, Any]]:
     """A record for every case without one, as the verdicts come."""
-    supports = described.get("supports") or {}
     waiting: dict[str, Ready] = {}
     settled: list[dict[str, Any]] = []
 
     def tasks() -> Iterator[Task]:
         for case in plan.cases:
-            if case.id not in finished and (why := _declined(case, supports)):
+            if case.id not in finished and (why := demands.refusal(case)):
                 settled.append(_record(case, Judgement(Verdict.UNSUPPORTED, why, {})))
                 finished.add(case.id)
         for ready in casework.ready(lambda case: case.id in finished):
+            if ready.declined:
+                settled.append(_record(ready.case, Judgement(Verdict.UNSUPPORTED, ready.declined, {})))
+                continue
             if ready.problem:
                 settled.append(_record(ready.case, Judgement(Verdict.NOT_RUN, ready.problem, {})))
                 continue
@@ -203,7 +208,7 @@ def judge_one(
     pool: Pool, ready: Ready, case: Case, described: Mapping[str, Any], timeout: float, runs: int
 ) -> Judgement:
     """The judgement on one case, for a front end that asks for them one at a time."""
-    if why := _declined(case, described.get("supports") or {}):
+    if why := Demands.of(described).refusal(case) or ready.declined:
         return Judgement(Verdict.UNSUPPORTED, why, {})
     if ready.problem:
         return Judgement(Verdict.NOT_RUN, ready.problem, {})
@@ -216,25 +221,6 @@ def judge_one(
 def _take(settled: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     while settled:
         yield settled.pop(0)
-
-
-def _declined(case: Case, supports: Mapping[str, Any]) -> str:
-    """Why a case counts as unsupported before it runs: what the backend itself declares, or ""."""
-    operators, dtypes = (_names(supports.get(key)) for key in ("operators", "dtypes"))
-    single = case.source in (Source.OPERATOR, Source.MODEL, Source.VECTOR) and case.operator != FUNCTION
-    if operators is not None and single and case.operator not in operators:
-        return "declared: the backend does not list this operator"
-    if dtypes is not None and case.dtype not in dtypes:
-        return "declared: the backend does not list this dtype"
-    match supports.get("opset"):  # of the default domain
-        case [int(oldest), int(newest)] if not case.domain and not oldest <= case.opset <= newest:
-            return f"declared: opset {case.opset} is outside the backend's {oldest} to {newest}"
-    return ""
-
-
-def _names(declared: Any) -> Any:
-    """A lone name is meant as a list of one: ``in`` would look for parts of it."""
-    return [declared] if isinstance(declared, str) else declared
 
 
 def _declares_flush(described: Mapping[str, Any], dtype: str) -> bool:

@@ -142,7 +142,6 @@ class Backend:
 
         return run
 
-
     def _look_for_help(self, session: ort.InferenceSession) -> None:
         """Raise `Unsupported` where it is not the provider asked for that would compute the answer."""
         if self._provider not in session.get_providers():
