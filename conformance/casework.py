@@ -127,7 +127,7 @@ class Casework:
         except Unfit as reason:
             return Ready(case, Path(), (), (), declined=str(reason))
         feeds = tuple(renamed(feed, content.model, model) for feed in content.feeds)
-        path = self._write(model)
+        path = self.write(model)
         if sample.refuse:
             return Ready(case, path, feeds, None, scratch=path)
         expected: tuple[tuple[Expected, ...], ...] = ()
@@ -156,7 +156,7 @@ class Casework:
             model = self._fitted(vector.model, feeds, single=case.operator != FUNCTION)
         except Unfit as reason:
             return Ready(case, Path(), (), (), declined=str(reason))
-        path = self._write(model)
+        path = self.write(model)
         lengths = tuple(len(o) if isinstance(o, list) else None for o in vector.outputs)
         node = only_node(vector)
         inputs = () if node is None else (inputs_of(vector, node),)
@@ -203,7 +203,7 @@ class Casework:
                 part = piece(reference, [case.index]) if case.source is Source.MODEL else blocks[case.index]
                 single = case.source is Source.MODEL
                 model = cut(reference, part, weights.get)
-                path = self._write(self._fitted(model, golden.feeds, single=single))
+                path = self.write(self._fitted(model, golden.feeds, single=single))
             except Unfit as reason:
                 return Ready(case, Path(), (), (), declined=str(reason))
             inputs, attributes = _piece_view(reference, part, golden.feeds, weights.get)
@@ -290,7 +290,8 @@ class Casework:
             ) from None
         assert torch
 
-    def _write(self, model: onnx.ModelProto) -> Path:
+    def write(self, model: onnx.ModelProto) -> Path:
+        """Put a model into a scratch file of its own."""
         assert self._scratch is not None, "used outside its with block"
         return self._scratch.write(f"{next(self._serial)}.onnx", model.SerializeToString())
 

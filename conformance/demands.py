@@ -226,7 +226,10 @@ def renamed(feed: Feed, before: onnx.ModelProto, after: onnx.ModelProto) -> Feed
 def _answers(model: onnx.ModelProto, feed: Feed, weight: Weight) -> list[Any] | None:
     """The outputs by the catalogue's definitions in float64, by ONNX's evaluator where these have no tensors; None
     where the model cannot be evaluated: then nobody knows what it says."""
-    known = onnx.shape_inference.infer_shapes(model) if len(model.graph.node) > 1 else model
+    try:
+        known = onnx.shape_inference.infer_shapes(model) if len(model.graph.node) > 1 else model
+    except onnx.shape_inference.InferenceError:
+        return None
     nodes = nodes_of(known)
     constants = {t.name: t for t in model.graph.initializer if not t.external_data}
     outputs = [o.name for o in model.graph.output]
@@ -308,7 +311,10 @@ def _pinned(model: onnx.ModelProto, feeds: Sequence[Feed]) -> onnx.ModelProto:
     for value in pinned.graph.output:
         if value.type.HasField("tensor_type") and not _is_static(value):
             value.type.tensor_type.ClearField("shape")
-    return onnx.shape_inference.infer_shapes(pinned, data_prop=True)
+    try:
+        return onnx.shape_inference.infer_shapes(pinned, data_prop=True)
+    except onnx.shape_inference.InferenceError:
+        return pinned  # a model that is to be refused
 
 
 def _is_static(value: onnx.ValueInfoProto) -> bool:

@@ -7,6 +7,8 @@ fetches it, from the index that it is set up for, when the user has seen the lis
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from typing import Any
 
 from .errors import UsageError
 from .files import write_whole
+from .goldens import default_folder
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -26,6 +29,8 @@ else:
 __all__ = ["Environment", "find", "interpreter_of", "make", "place_of", "record_of"]
 
 RECORDS = Path(__file__).with_name("backends")
+# The environment variable that names a backend the folder for what it compiles.
+COMPILE_CACHE = "CONFORMANCE_COMPILE_CACHE"
 # In a finished environment: the record that it was made from.
 STAMP = "conformance.json"
 
@@ -130,16 +135,27 @@ def interpreter_of(environment: Environment) -> Path | None:
 
 def place_of(backend: str, named: str | None) -> tuple[str | None, dict[str, str]]:
     """The interpreter in which a backend runs (None: this one), and the variables that its process needs there:
-    ``named`` if given, else that of its own environment, if there is one."""
+    ``named`` if given, else that of its own environment, if there is one. Raises ``OSError`` where there can be no
+    folder for what the backend compiles."""
+    variables = {COMPILE_CACHE: str(_compile_cache(backend))}
     environment = record_of(backend)
     if environment is None:
-        return named, {}
+        return named, variables
     made = interpreter_of(environment)
     python = named or (None if made is None else str(made))
-    if not environment.variables:
-        return python, {}
-    packages = _packages(python or sys.executable)
-    return python, {name: text.replace("{packages}", packages) for name, text in environment.variables.items()}
+    if environment.variables:
+        packages = _packages(python or sys.executable)
+        variables |= {name: text.replace("{packages}", packages) for name, text in environment.variables.items()}
+    return python, variables
+
+
+def _compile_cache(backend: str) -> Path:
+    """The folder where a backend may keep what it compiled: it outlives processes and runs."""
+    own = os.environ.get(COMPILE_CACHE)
+    name = re.sub(r"[^\w.-]+", "-", backend).strip("-.") or "backend"
+    folder = Path(own) if own else default_folder() / "compiled" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder.absolute()
 
 
 def _stamp(environment: Environment) -> dict[str, Any]:

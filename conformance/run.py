@@ -23,6 +23,7 @@ from .figures import published
 from .files import write_whole
 from .journal import Journal
 from .judge import Judgement, combine, judge
+from .packing import run_packed
 from .plan import Plan
 from .pool import Launch, Outcome, Pool, Task
 from .resume import header_so_far, verdicts_so_far
@@ -176,14 +177,23 @@ def _results(
             waiting[ready.case.id] = ready
             yield _task(ready, options.timeout, plan.selection.runs)
 
-    for outcome in pool.run(tasks()):
+    def judgement(outcome: Outcome) -> Judgement:
+        ready = waiting[outcome.id]
+        return verdict_of(ready, outcome, flush_to_zero=_declares_flush(described, ready.case.dtype))
+
+    def may_share(task: Task) -> bool:
+        ready = waiting[task.id]
+        return ready.expected is not None and ready.case.source is not Source.END_TO_END
+
+    def passes(outcome: Outcome) -> bool:
+        return judgement(outcome).verdict is Verdict.PASS
+
+    packed = run_packed(pool, tasks(), demands.packs, may_share, passes, casework.write)
+    for outcome in packed if demands.packs > 1 else pool.run(tasks()):
         yield from _take(settled)
+        judged = judgement(outcome)
         ready = waiting.pop(outcome.id)
-        record = _record(
-            ready.case,
-            verdict_of(ready, outcome, flush_to_zero=_declares_flush(described, ready.case.dtype)),
-            outcome,
-        )
+        record = _record(ready.case, judged, outcome)
         if ready.scratch is not None:
             ready.scratch.unlink(missing_ok=True)
         if _has_bits(record):
@@ -311,6 +321,8 @@ def _record(case: Case, judgement: Judgement, outcome: Outcome | None = None) ->
             record["runs"] = outcome.runs
         if outcome.growth is not None:
             record["growth"] = round(outcome.growth)
+        if outcome.packed > 1:
+            record["packed"] = outcome.packed
         if outcome.after is not None:
             record["after"] = outcome.after
         if outcome.log and judgement.verdict is not Verdict.PASS:
