@@ -87,7 +87,12 @@ def _selection(function: Callable[..., None]) -> Callable[..., None]:
 
 
 @cli.command(short_help="Run the suite against BACKEND, grade it, write the report.")
-@click.argument("backend")
+@click.argument("backend", required=False)
+@click.option(
+    "--command",
+    metavar="TEXT",
+    help="Instead of BACKEND, a command that reads {model} and the test data in {inputs}, and writes {outputs}.",
+)
 @click.option("-o", "--output", type=Folder, help="The run folder.  [default: runs/NAME, numbered]")
 @_selection
 @click.option(
@@ -103,7 +108,8 @@ def _selection(function: Callable[..., None]) -> Callable[..., None]:
 @click.option("--goldens", type=Folder, help="Published references, instead of computing them.")
 @click.option("--language", type=click.Choice(LANGUAGES), default="en", show_default=True, help="Of the report.")
 def run(
-    backend: str,
+    backend: str | None,
+    command: str | None,
     output: Path | None,
     suite: str,
     vectors: str,
@@ -131,10 +137,16 @@ def run(
     from .pool import Launch
     from .run import Options, execute
 
+    keywords = pairs(options)
+    if (backend is None) == (command is None):
+        raise UsageError("name a BACKEND, or a --command in its place")
+    if command is not None:
+        backend, keywords["command"] = "command", command
+    assert backend is not None
     python, variables = place_of(backend, interpreter)
     launch = Launch(
         resolve(backend),
-        options=pairs(options),
+        options=keywords,
         python=python,
         memory=None if memory is None else int(memory * 2**30),
         env=variables,

@@ -5,12 +5,13 @@ of the graph's inputs) and ``{outputs}`` (an empty folder that gets output_0.pb,
 ``describe`` (a JSON file with what describe() returns). `conformance run --command TEXT` sets the first.
 
 Exit status 0: the outputs are there. 77: the model is declined. Anything else: an error, told by the last line on
-stderr. The command's death by a signal is an error of this kind, too.
+stderr. A command that dies of a signal takes this process with it, and so is the crash that it was.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import signal
@@ -101,7 +102,8 @@ class Backend:
         if done.returncode == DECLINED:
             raise Unsupported(reason)
         if done.returncode < 0:
-            raise Failed(f"the command was killed by {signal.Signals(-done.returncode).name}: {reason}")
+            signal.signal(-done.returncode, signal.SIG_DFL)
+            os.kill(os.getpid(), -done.returncode)
         if done.returncode:
             raise Failed(f"the command gave exit status {done.returncode}: {reason}")
 
