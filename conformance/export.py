@@ -91,11 +91,12 @@ def _ready(casework: Casework, case: Case) -> Ready:
 
 def _write(ready: Ready, output: Path) -> None:
     shutil.copyfile(ready.model, output / "model.onnx")
-    beside = ready.model.with_name(ready.model.name + ".data")
-    if beside.exists():
-        shutil.copyfile(beside, output / beside.name)
-    names = [o.name for o in onnx.load(str(ready.model), load_external_data=False).graph.output]
-    inputs = [i.name for i in onnx.load(str(ready.model), load_external_data=False).graph.input]
+    graph = onnx.load(str(ready.model), load_external_data=False).graph
+    beside = {e.value for t in graph.initializer for e in t.external_data if e.key == "location"}
+    for name in sorted(beside):
+        shutil.copyfile(ready.model.with_name(name), output / name)
+    names = [o.name for o in graph.output]
+    inputs = [i.name for i in graph.input]
     bounds: dict[str, Any] = {}  # arrays; savez_compressed has a flag among its keywords
     for k, feed in enumerate(ready.feeds):
         data = output / f"test_data_set_{k}"

@@ -16,6 +16,7 @@ from conformance import environments
 from conformance.backends import listing
 from conformance.environments import Environment, find, interpreter_of, make, place_of, record_of
 from conformance.errors import UsageError
+from conformance.pool import Launch, Pool
 
 HERE = f"{sys.version_info[0]}.{sys.version_info[1]}"
 ADAPTER = """
@@ -71,6 +72,7 @@ def acme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     records.mkdir()
     (records / "acme.toml").write_text("\n".join(line.strip() for line in record.splitlines()), encoding="utf-8")
     monkeypatch.setattr(record_of, "__defaults__", (records,))
+    monkeypatch.setenv("CONFORMANCE_COMPILE_CACHE", str(tmp_path / "compiled"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -108,7 +110,8 @@ def test_an_environment_is_made_as_its_record_says_and_then_found(acme: Path) ->
     done = subprocess.run([packages / "acme_runtime" / "simulator"], capture_output=True, text=True, check=True)
     assert done.stdout == "simulated\n"
     assert [p.name for p in (packages / "acme_runtime" / "lib").iterdir()] == ["libc.so.6.aside"]
-    assert place_of("acme", None) == (str(python), {"ACME_HOME": f"{packages}/acme_runtime"})
+    variables = {"ACME_HOME": f"{packages}/acme_runtime", "CONFORMANCE_COMPILE_CACHE": str(acme / "compiled")}
+    assert place_of("acme", None) == (str(python), variables)
     # Another record wants another environment, and an unfinished one is none.
     assert interpreter_of(recorded(requirements=())) is None
     (acme / ".venv-acme" / environments.STAMP).unlink()
@@ -171,6 +174,34 @@ def test_the_interpreter_has_a_version_that_the_backend_was_tried_with(acme: Pat
         find(recorded(python=("2.5",)), sys.executable)
     with pytest.raises(UsageError, match="no such interpreter"):
         find(recorded(), "/no/such/python")
+
+
+def test_what_a_backend_compiles_has_a_folder_that_outlives_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CONFORMANCE_COMPILE_CACHE", raising=False)
+    monkeypatch.setenv("CONFORMANCE_CACHE", str(tmp_path))
+    for name, folder in (("onnxruntime", "onnxruntime"), ("./lib/acme.py:Chip", "lib-acme.py-Chip")):
+        _, variables = place_of(name, None)
+        assert Path(variables["CONFORMANCE_COMPILE_CACHE"]) == tmp_path / "compiled" / folder
+        assert (tmp_path / "compiled" / folder).is_dir()
+    (tmp_path / "adapter.py").write_text(
+        "import os\nfrom pathlib import Path\n"
+        "class Backend:\n"
+        "    def describe(self):\n"
+        "        mark = Path(os.environ['CONFORMANCE_COMPILE_CACHE'], 'mark')\n"
+        "        warm = mark.exists()\n"
+        "        mark.touch()\n"
+        "        return {'name': 'warm' if warm else 'cold'}\n"
+        "    def prepare(self, model): return lambda inputs: []\n",
+        encoding="utf-8",
+    )
+    names = []
+    for _ in range(2):
+        _, variables = place_of("adapter", None)
+        with Pool(Launch(str(tmp_path / "adapter.py"), env=variables)) as pool:
+            names.append(pool.describe()["name"])
+    assert names == ["cold", "warm"]
 
 
 def test_a_run_uses_the_environment_and_says_how_to_make_it(

@@ -59,5 +59,5 @@ class Backend(adapter.Backend):
             "static_shapes": True,
         }
         if self._fp16:
-            described["numerics"] = {"float32": {"accumulator": "float16", "mode": "float16"}}
+            described["numerics"] = {"float32": {"mode": "float16"}}
         return described

@@ -47,7 +47,7 @@ class Backend:
             "device": f"simulated {self._platform}",
             "static_shapes": True,
             "supports": {"opset": [12, 19]},
-            "numerics": {"float32": {"accumulator": "float16", "mode": "float16"}},
+            "numerics": {"float32": {"mode": "float16"}},
         }
 
     def prepare(self, model: str) -> Callable[[dict[str, np.ndarray]], list[np.ndarray]]:

@@ -1,7 +1,8 @@
 """Sophgo's BM1684X on the simulator of its compiler, TPU-MLIR, or another chip of theirs.
 
 Options: ``chip`` (bm1684x unless told otherwise: bm1688, cv184x, …), ``quantize`` (F16 unless told otherwise; F32 or
-BF16). A compilation takes seconds: raise --timeout on a busy machine.
+BF16), ``packs`` (how many cases to compile in one model, 1 unless told otherwise). A compilation takes seconds: raise
+--timeout on a busy machine.
 """
 
 from __future__ import annotations
@@ -40,9 +41,10 @@ def _stand_in_for_torch() -> None:
 
 
 class Backend:
-    def __init__(self, chip: str = "bm1684x", quantize: str = "F16") -> None:
+    def __init__(self, chip: str = "bm1684x", quantize: str = "F16", packs: str = "1") -> None:
         self._chip = chip
         self._quantize = quantize.upper()
+        self._packs = int(packs)
         _stand_in_for_torch()
         package = importlib.import_module("tpu_mlir")  # puts its folders on the path
         self._tools = Path(str(package.__file__)).parent / "python" / "tools"
@@ -57,6 +59,7 @@ class Backend:
             "version": metadata.version("tpu-mlir"),
             "device": f"simulated {self._chip}",
             "static_shapes": True,
+            "packs": self._packs,
             "supports": {"opset": [7, 19]},
             "numerics": {"float32": {"mode": mode}},
         }
