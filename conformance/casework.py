@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,9 +13,11 @@ import numpy as np
 import onnx
 
 from .cuts import Piece, Reference, blocks_of, cut, open_model, piece
+from .demands import ANY_MODEL, Demands, Unfit, fitted, renamed
 from .errors import UsageError
+from .files import share_whole
 from .goldens import Golden, GoldenCache
-from .graphs import Content, build, nodes_of
+from .graphs import Content, build, dtypes_of, nodes_of
 from .numerics import Expected
 from .operators import catalogue
 from .oracle import asks_evaluator, expect_content, model_goldens, rules_of
@@ -23,7 +26,7 @@ from .rules import EXACT, Rule
 from .scratch import Scratch
 from .spec import PUBLISHED, Case, Sample, Source
 from .vector_oracle import by_definition, by_publication, inputs_of, only_node, rules_of_vector
-from .vectors import similar
+from .vectors import FUNCTION, similar
 from .versions import as_of
 from .weights import Weights
 
@@ -40,7 +43,7 @@ class Ready:
     ``inputs``: for each input set the node's inputs by position, initializers included (empty for pieces of
     several nodes). ``lengths``: for each output how many tensors its sequence has, whose expectations follow each
     other in ``expected``, or None for a tensor; empty where all are tensors. ``problem``: why there is no reference;
-    such a case gets no verdict.
+    such a case gets no verdict. ``declined``: why there is no model that the backend would take.
     """
 
     case: Case
@@ -52,16 +55,21 @@ class Ready:
     lengths: tuple[int | None, ...] = ()
     scratch: Path | None = None
     problem: str = ""
+    declined: str = ""
 
 
 class Casework:
-    """Makes cases ready in the plan's order, from the golden cache or by running the oracle.
+    """Makes cases ready in the plan's order, from the golden cache or by running the oracle, with models as the
+    backend demands them.
 
     Used as a context manager: it owns scratch folders, the first in memory where the system has such a place.
     """
 
-    def __init__(self, plan: Plan, cache: Path, *, published_only: bool = False) -> None:
+    def __init__(
+        self, plan: Plan, cache: Path, demands: Demands = ANY_MODEL, *, published_only: bool = False
+    ) -> None:
         self._plan = plan
+        self._demands = demands
         self._seed = plan.selection.seed
         self._cache_folder = cache
         self._cache = GoldenCache(cache)
@@ -98,10 +106,30 @@ class Casework:
         operator = catalogue()[case.domain, case.operator]
         sample = as_of(operator, samples_of(operator)[case.index], case.opset)
         assert sample is not None, f"{case.id} is not in the plan of opset {case.opset}"
-        content = build(operator, sample, case.dtype, case.opset, f"{self._seed}/{case.id}")
-        path = self._write(content.model)
+        key = f"{self._seed}/{case.id}"
+        content = build(operator, sample, case.dtype, case.opset, key)
+
+        def rewritten(opset: int) -> onnx.ModelProto | None:
+            written = samples_of(operator)[case.index]
+            other = None if case.domain or written.opset else as_of(operator, written, opset)
+            if other is None or case.dtype not in dtypes_of(operator, other, opset):
+                return None
+            return build(operator, other, case.dtype, opset, key).model
+
+        try:
+            model = self._fitted(
+                content.model,
+                content.feeds,
+                single=sample.model is None,
+                rewritten=rewritten,
+                refuse=bool(sample.refuse),
+            )
+        except Unfit as reason:
+            return Ready(case, Path(), (), (), declined=str(reason))
+        feeds = tuple(renamed(feed, content.model, model) for feed in content.feeds)
+        path = self.write(model)
         if sample.refuse:
-            return Ready(case, path, content.feeds, None, scratch=path)
+            return Ready(case, path, feeds, None, scratch=path)
         expected: tuple[tuple[Expected, ...], ...] = ()
         problem = ""
         if asks_evaluator(operator, content, sample):
@@ -118,13 +146,17 @@ class Casework:
         except _OracleFailure as failure:
             problem = str(failure)
         inputs, attributes = _node_view(content, sample)
-        return Ready(case, path, content.feeds, expected, inputs, attributes, scratch=path, problem=problem)
+        return Ready(case, path, feeds, expected, inputs, attributes, scratch=path, problem=problem)
 
     def vector_case(self, case: Case) -> Ready:
         """One of ONNX's published vectors."""
         vector = self._plan.vectors[case.id]
-        path = self._write(vector.model)
         feeds = (vector.feed,)
+        try:
+            model = self._fitted(vector.model, feeds, single=case.operator != FUNCTION)
+        except Unfit as reason:
+            return Ready(case, Path(), (), (), declined=str(reason))
+        path = self.write(model)
         lengths = tuple(len(o) if isinstance(o, list) else None for o in vector.outputs)
         node = only_node(vector)
         inputs = () if node is None else (inputs_of(vector, node),)
@@ -165,10 +197,15 @@ class Casework:
         lacking = {c.id for c in missing}
 
         def finish(case: Case, golden: Golden) -> Ready:
-            if case.source is Source.END_TO_END:
-                return Ready(case, weights.path(), golden.feeds, golden.outputs)
-            part = piece(reference, [case.index]) if case.source is Source.MODEL else blocks[case.index]
-            path = self._write(cut(reference, part, weights.get))
+            try:
+                if case.source is Source.END_TO_END:
+                    return Ready(case, self._whole(weights, golden.feeds), golden.feeds, golden.outputs)
+                part = piece(reference, [case.index]) if case.source is Source.MODEL else blocks[case.index]
+                single = case.source is Source.MODEL
+                model = cut(reference, part, weights.get)
+                path = self.write(self._fitted(model, golden.feeds, single=single))
+            except Unfit as reason:
+                return Ready(case, Path(), (), (), declined=str(reason))
             inputs, attributes = _piece_view(reference, part, golden.feeds, weights.get)
             return Ready(case, path, golden.feeds, golden.outputs, inputs, attributes, scratch=path)
 
@@ -193,6 +230,28 @@ class Casework:
             for case in missing:
                 if case.id not in done:
                     yield Ready(case, Path(), (), (), problem=_why(error))
+
+    def _fitted(self, model: onnx.ModelProto, feeds: Sequence[Feed], **how: Any) -> onnx.ModelProto:
+        try:
+            return fitted(model, feeds, self._demands, **how)
+        except ImportError:
+            raise UsageError(
+                "the backend takes other opsets than the suite's, and whether a conversion is exact takes torch to "
+                "tell: pip install 'conformance[oracle]'"
+            ) from None
+
+    def _whole(self, weights: Weights, feeds: Sequence[Feed]) -> Path:
+        """The whole model as the backend demands it: the file as it is, or another beside it, which is where the
+        weights are that it names."""
+        path = weights.path()
+        model = onnx.load(str(path), load_external_data=False)
+        wanted = self._fitted(model, feeds, single=False, weight=weights.get)
+        if wanted is model:
+            return path
+        content = wanted.SerializeToString(deterministic=True)
+        name = hashlib.blake2b(content, digest_size=8).hexdigest()
+        other = path.with_name(f"{path.stem}-{name}.onnx")
+        return other if other.exists() else share_whole(other, [content])
 
     def _model_rules(self, reference: Reference, case: Case, blocks: Mapping[int, Piece]) -> tuple[Any, ...]:
         if case.source is Source.MODEL:
@@ -231,7 +290,8 @@ class Casework:
             ) from None
         assert torch
 
-    def _write(self, model: onnx.ModelProto) -> Path:
+    def write(self, model: onnx.ModelProto) -> Path:
+        """Put a model into a scratch file of its own."""
         assert self._scratch is not None, "used outside its with block"
         return self._scratch.write(f"{next(self._serial)}.onnx", model.SerializeToString())
 

@@ -88,7 +88,12 @@ def _selection(function: Callable[..., None]) -> Callable[..., None]:
 
 
 @cli.command(short_help="Run the suite against BACKEND, grade it, write the report.")
-@click.argument("backend")
+@click.argument("backend", required=False)
+@click.option(
+    "--command",
+    metavar="TEXT",
+    help="Instead of BACKEND, a command that reads {model} and the test data in {inputs}, and writes {outputs}.",
+)
 @click.option("-o", "--output", type=Folder, help="The run folder.  [default: runs/NAME, numbered]")
 @_selection
 @click.option(
@@ -104,7 +109,8 @@ def _selection(function: Callable[..., None]) -> Callable[..., None]:
 @click.option("--goldens", type=Folder, help="Published references, instead of computing them.")
 @click.option("--language", type=click.Choice(LANGUAGES), default="en", show_default=True, help="Of the report.")
 def run(
-    backend: str,
+    backend: str | None,
+    command: str | None,
     output: Path | None,
     suite: str,
     vectors: str,
@@ -126,16 +132,25 @@ def run(
 ) -> None:
     """Run the suite against BACKEND, grade it and write the certification report."""
     from .backends import resolve
+    from .environments import place_of
     from .goldens import default_folder
     from .plan import Selection
     from .pool import Launch
     from .run import Options, execute
 
+    keywords = pairs(options)
+    if (backend is None) == (command is None):
+        raise UsageError("name a BACKEND, or a --command in its place")
+    if command is not None:
+        backend, keywords["command"] = "command", command
+    assert backend is not None
+    python, variables = place_of(backend, interpreter)
     launch = Launch(
         resolve(backend),
-        options=pairs(options),
-        python=interpreter,
+        options=keywords,
+        python=python,
         memory=None if memory is None else int(memory * 2**30),
+        env=variables,
     )
     if goldens is not None and not goldens.is_dir():
         raise UsageError(f"no such folder of published goldens: {goldens}")
@@ -397,6 +412,37 @@ def stability(
         sys.exit(BELOW)
 
 
+@cli.command(short_help="Make the environment of a backend that needs a Python of its own.")
+@click.argument("backend")
+@click.option("--python", "interpreter", metavar="EXECUTABLE", help="Make it from this interpreter.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def setup(backend: str, interpreter: str | None, yes: bool) -> None:
+    """Make BACKEND's environment, .venv-BACKEND in the current folder: `conformance run BACKEND` then uses it. Says
+    what it installs, and under which licence, before it does."""
+    from . import environments
+    from .backends import resolve
+
+    resolve(backend)  # a name that is none is said to be none
+    environment = environments.record_of(backend)
+    if environment is None:
+        click.echo(f"{backend} needs no environment of its own")
+        return
+    if (made := environments.interpreter_of(environment)) is not None:
+        click.echo(f"{made} is there, as {backend} wants it")
+        return
+    python = environments.find(environment, interpreter)
+    click.echo(f"{backend}: {environment.folder}, made from {python}, about {environment.size}")
+    for requirement in (*environment.requirements, *environment.without_dependencies):
+        click.echo(f"  {requirement}")
+    click.echo(f"licence: {environment.licence}")
+    if environment.notes:
+        click.echo(environment.notes)
+    if not yes and not _agreed("Install this with pip?"):
+        raise UsageError("nothing was installed (--yes where nobody can be asked)")
+    made = environments.make(environment, python, click.echo)
+    click.echo(f"{made} is ready: conformance run {backend}")
+
+
 @cli.command("new-backend")
 @click.argument("name")
 def new_backend(name: str) -> None:
@@ -444,6 +490,14 @@ def pairs(options: Sequence[str], flag: str = "--option") -> dict[str, str]:
             raise UsageError(f"{flag} {option}: KEY=VALUE is meant")
         pairs[key] = value
     return pairs
+
+
+def _agreed(question: str) -> bool:
+    try:
+        return click.confirm(question)
+    except click.exceptions.Abort:  # nobody is there to answer
+        click.echo()
+        return False
 
 
 def _numbered(base: Path, resume: bool) -> Path:

@@ -12,6 +12,7 @@ import onnx
 
 from ._version import __version__
 from .casework import Casework, Ready
+from .demands import Demands
 from .errors import UsageError
 from .goldens import default_folder
 from .graphs import to_tensor_proto
@@ -36,8 +37,11 @@ def export_case(folder: Path, case_id: str, output: Path) -> Path:
     if case_id not in run.plan.cases:
         raise UsageError(f"{folder} has no case {case_id}; results.jsonl names those that there are")
     plan, case = _again(run, case_id)
-    with Casework(plan, default_folder()) as casework:
+    # As the backend of the run demands models: what it was shown is what is to be looked at.
+    with Casework(plan, default_folder(), Demands.of(run.backend)) as casework:
         ready = _ready(casework, case)
+        if ready.declined:
+            raise UsageError(f"{case_id} cannot be exported: {ready.declined}")
         if ready.problem:
             raise UsageError(f"{case_id} cannot be exported: {ready.problem}")
         graph = onnx.load(str(ready.model), load_external_data=False).graph
@@ -87,11 +91,12 @@ def _ready(casework: Casework, case: Case) -> Ready:
 
 def _write(ready: Ready, output: Path) -> None:
     shutil.copyfile(ready.model, output / "model.onnx")
-    beside = ready.model.with_name(ready.model.name + ".data")
-    if beside.exists():
-        shutil.copyfile(beside, output / beside.name)
-    names = [o.name for o in onnx.load(str(ready.model), load_external_data=False).graph.output]
-    inputs = [i.name for i in onnx.load(str(ready.model), load_external_data=False).graph.input]
+    graph = onnx.load(str(ready.model), load_external_data=False).graph
+    beside = {e.value for t in graph.initializer for e in t.external_data if e.key == "location"}
+    for name in sorted(beside):
+        shutil.copyfile(ready.model.with_name(name), output / name)
+    names = [o.name for o in graph.output]
+    inputs = [i.name for i in graph.input]
     bounds: dict[str, Any] = {}  # arrays; savez_compressed has a flag among its keywords
     for k, feed in enumerate(ready.feeds):
         data = output / f"test_data_set_{k}"

@@ -55,6 +55,7 @@ class Outcome:
     for a death, until then.
     ``after``: the task that ran before in the same process, if this one fails only in its company. ``stage``: where
     the backend itself declined or raised: "prepare", "run", or "" for what was not its answer to this task.
+    ``packed``: how many tasks shared the model.
     """
 
     id: str
@@ -70,6 +71,7 @@ class Outcome:
     stage: str = ""
     runs: int = 0
     growth: float | None = None
+    packed: int = 1
 
 
 class Pool:

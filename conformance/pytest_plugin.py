@@ -63,12 +63,15 @@ def _selection(config: pytest.Config) -> Selection:
 def _launch(config: pytest.Config) -> Launch:
     from .backends import resolve
     from .cli import pairs
+    from .environments import place_of
     from .pool import Launch
 
     backend = config.getoption("--backend")
     if not backend:
         raise pytest.UsageError(f"{SUITE} needs --backend NAME")
-    return Launch(resolve(backend), pairs(config.getoption("--backend-option"), "--backend-option"))
+    python, variables = place_of(backend, None)
+    options = pairs(config.getoption("--backend-option"), "--backend-option")
+    return Launch(resolve(backend), options, python, env=variables)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -103,6 +106,7 @@ class Runner:
 
     def __init__(self, config: pytest.Config) -> None:
         from .casework import Casework
+        from .demands import Demands
         from .goldens import default_folder
         from .pool import Pool
         from .run import refusal_to_start
@@ -116,7 +120,7 @@ class Runner:
             if hasattr(config, "workerinput"):  # xdist takes a worker that leaves for a defect of its own
                 pytest.fail(reason, pytrace=False)
             pytest.exit(reason, pytest.ExitCode.USAGE_ERROR)
-        self._casework = Casework(self._plan, default_folder())
+        self._casework = Casework(self._plan, default_folder(), Demands.of(self.described))
         self._casework.__enter__()
         self._primed: set[str] = set()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from .casework import Casework, Ready
+from .demands import Demands
+from .environments import interpreter_of, record_of
 from .errors import UsageError
 from .figures import published
 from .files import write_whole
@@ -22,12 +25,12 @@ from .journal import Journal
 from .judge import Judgement, combine, judge
 from .measured import declared_of
 from .modes import named
+from .packing import run_packed
 from .plan import Plan
 from .pool import Launch, Outcome, Pool, Task
 from .resume import header_so_far, verdicts_so_far
 from .runfolder import PLAN, RUN, WAIVERS
 from .spec import Case, Source, Verdict
-from .vectors import FUNCTION
 
 __all__ = ["Options", "Tally", "execute", "judge_one", "refusal_to_start", "verdict_of"]
 
@@ -98,13 +101,14 @@ def execute(
         finished = {case for case, verdict in verdicts.items() if verdict is not Verdict.NOT_RUN}
         tally = Tally(len(plan.cases), dict(Counter(verdicts[case] for case in finished)))
         started = time.monotonic()
-        with (
-            Pool(launch, jobs=options.jobs) as pool,
-            Casework(plan, options.cache, published_only=options.published_only) as casework,
-        ):
+        with Pool(launch, jobs=options.jobs) as pool, contextlib.ExitStack() as stack:
             described = pool.describe()
             if reason := refusal_to_start(spec, described):
                 raise UsageError(reason)
+            demands = Demands.of(described)
+            casework = stack.enter_context(
+                Casework(plan, options.cache, demands, published_only=options.published_only)
+            )
             header = _run_json(plan, spec, launch, described, options)
             if journal.completed:
                 # Waivers are held against the day on which the run began.
@@ -119,7 +123,7 @@ def execute(
                 for case, record in journal.completed.items()
                 if case in finished and _has_bits(record)
             }
-            for record in _results(plan, pool, casework, described, finished, options, bits):
+            for record in _results(plan, pool, casework, demands, described, finished, options, bits):
                 journal.append(record)
                 verdict = Verdict(record["verdict"])
                 tally.counts[verdict] = tally.counts.get(verdict, 0) + 1
@@ -136,7 +140,10 @@ def refusal_to_start(spec: str, described: Mapping[str, Any]) -> str:
     if "interpreter" in described:
         return ""
     reason = " ".join(str(described["error"]).split()).replace("the backend did not start: ", "")
-    return f"the backend {spec} does not start: {reason}"
+    environment = record_of(spec)
+    missing = environment is not None and interpreter_of(environment) is None
+    hint = f"; `conformance setup {spec}` makes its environment" if missing else ""
+    return f"the backend {spec} does not start: {reason}{hint}"
 
 
 def _has_bits(record: Mapping[str, Any]) -> bool:
@@ -147,32 +154,47 @@ def _results(
     plan: Plan,
     pool: Pool,
     casework: Casework,
+    demands: Demands,
     described: Mapping[str, Any],
     finished: set[str],
     options: Options,
     bits: dict[str, float],
 ) -> Iterator[dict[str, Any]]:
     """A record for every case without one, as the verdicts come."""
-    supports = described.get("supports") or {}
     waiting: dict[str, Ready] = {}
     settled: list[dict[str, Any]] = []
 
     def tasks() -> Iterator[Task]:
         for case in plan.cases:
-            if case.id not in finished and (why := _declined(case, supports)):
+            if case.id not in finished and (why := demands.refusal(case)):
                 settled.append(_record(case, Judgement(Verdict.UNSUPPORTED, why, {})))
                 finished.add(case.id)
         for ready in casework.ready(lambda case: case.id in finished):
+            if ready.declined:
+                settled.append(_record(ready.case, Judgement(Verdict.UNSUPPORTED, ready.declined, {})))
+                continue
             if ready.problem:
                 settled.append(_record(ready.case, Judgement(Verdict.NOT_RUN, ready.problem, {})))
                 continue
             waiting[ready.case.id] = ready
             yield _task(ready, options.timeout, plan.selection.runs)
 
-    for outcome in pool.run(tasks()):
+    def judgement(outcome: Outcome) -> Judgement:
+        return _judgement(waiting[outcome.id], outcome, described)
+
+    def may_share(task: Task) -> bool:
+        ready = waiting[task.id]
+        return ready.expected is not None and ready.case.source is not Source.END_TO_END
+
+    def passes(outcome: Outcome) -> bool:
+        return judgement(outcome).verdict is Verdict.PASS
+
+    packed = run_packed(pool, tasks(), demands.packs, may_share, passes, casework.write)
+    for outcome in packed if demands.packs > 1 else pool.run(tasks()):
         yield from _take(settled)
+        judged = judgement(outcome)
         ready = waiting.pop(outcome.id)
-        record = _record(ready.case, _judgement(ready, outcome, described), outcome)
+        record = _record(ready.case, judged, outcome)
         if ready.scratch is not None:
             ready.scratch.unlink(missing_ok=True)
         if _has_bits(record):
@@ -197,7 +219,7 @@ def judge_one(
     pool: Pool, ready: Ready, case: Case, described: Mapping[str, Any], timeout: float, runs: int
 ) -> Judgement:
     """The judgement on one case, for a front end that asks for them one at a time."""
-    if why := _declined(case, described.get("supports") or {}):
+    if why := Demands.of(described).refusal(case) or ready.declined:
         return Judgement(Verdict.UNSUPPORTED, why, {})
     if ready.problem:
         return Judgement(Verdict.NOT_RUN, ready.problem, {})
@@ -217,25 +239,6 @@ def _judgement(ready: Ready, outcome: Outcome, described: Mapping[str, Any]) -> 
 def _take(settled: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     while settled:
         yield settled.pop(0)
-
-
-def _declined(case: Case, supports: Mapping[str, Any]) -> str:
-    """Why a case counts as unsupported before it runs: what the backend itself declares, or ""."""
-    operators, dtypes = (_names(supports.get(key)) for key in ("operators", "dtypes"))
-    single = case.source in (Source.OPERATOR, Source.MODEL, Source.VECTOR) and case.operator != FUNCTION
-    if operators is not None and single and case.operator not in operators:
-        return "declared: the backend does not list this operator"
-    if dtypes is not None and case.dtype not in dtypes:
-        return "declared: the backend does not list this dtype"
-    match supports.get("opset"):  # of the default domain
-        case [int(oldest), int(newest)] if not case.domain and not oldest <= case.opset <= newest:
-            return f"declared: opset {case.opset} is outside the backend's {oldest} to {newest}"
-    return ""
-
-
-def _names(declared: Any) -> Any:
-    """A lone name is meant as a list of one: ``in`` would look for parts of it."""
-    return [declared] if isinstance(declared, str) else declared
 
 
 def verdict_of(ready: Ready, outcome: Outcome, *, flush_to_zero: bool = False) -> Judgement:
@@ -317,6 +320,8 @@ def _record(case: Case, judgement: Judgement, outcome: Outcome | None = None) ->
             record["runs"] = outcome.runs
         if outcome.growth is not None:
             record["growth"] = round(outcome.growth)
+        if outcome.packed > 1:
+            record["packed"] = outcome.packed
         if outcome.after is not None:
             record["after"] = outcome.after
         if outcome.log and judgement.verdict is not Verdict.PASS:

@@ -141,6 +141,20 @@ def test_two_jobs_give_the_verdicts_of_one(good: Path, tmp_path: Path) -> None:
     assert verdicts(tmp_path / "run") == verdicts(good)
 
 
+@pytest.mark.parametrize(
+    ("how", "message"), [("less", "0 outputs instead of 1"), ("more", "2 outputs instead of 1")]
+)
+def test_a_wrong_number_of_outputs_is_a_wrong_answer_and_nothing_worse(
+    good: Path, tmp_path: Path, how: str, message: str
+) -> None:
+    few = (*FEW, "--suite", "smoke")
+    done = call("run", f"{WRAPPING}:Miscounts", "--option", f"how={how}", *few, "-o", tmp_path / "run")
+    assert done.status == 0
+    found = lines(tmp_path / "run")
+    assert {line["verdict"] for line in found} == {"wrong"}
+    assert all(message in line["message"] for line in found)
+
+
 def test_another_seed_changes_the_inputs_and_a_right_backend_still_passes(tmp_path: Path) -> None:
     fed = {}
     for name, seed in (("first", 0), ("again", 0), ("other", 7)):

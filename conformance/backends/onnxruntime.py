@@ -1,10 +1,12 @@
 """ONNX Runtime, on any of its execution providers.
 
 Options: ``provider`` (an execution provider's name, CPUExecutionProvider unless told otherwise), ``library``
-(the file of a plugin provider, registered under that name), ``threads`` (1 unless told otherwise; 0: as many as
-ONNX Runtime likes), ``optimization`` (all, extended, basic or disabled). Any further option goes to the provider.
+(the file of a plugin provider, registered under that name), ``ep_device`` (which of a plugin's devices, 0 unless told
+otherwise), ``threads`` (1 unless told otherwise; 0: as many as ONNX Runtime likes), ``optimization`` (all, extended,
+basic or disabled). Any further option goes to the provider.
 
-A provider other than the CPU's gets no help from the CPU: what it does not take is unsupported.
+A provider other than the CPU's gets no help from the CPU: what it does not take is unsupported, and so is what
+ONNX Runtime computes itself while it reads the model.
 """
 
 from __future__ import annotations
@@ -66,6 +68,7 @@ class Backend:
         self,
         provider: str = CPU,
         library: str = "",
+        ep_device: str = "0",
         threads: str = "1",
         optimization: str = "all",
         **provider_options: str,
@@ -80,10 +83,11 @@ class Backend:
         self._devices = []
         if library:
             ort.register_execution_provider_library(provider, library)
+            offered = [d for d in ort.get_ep_devices() if d.ep_name == provider]
             # One device, as an application would take it: several would share the model out among them.
-            self._devices = [d for d in ort.get_ep_devices() if d.ep_name == provider][:1]
+            self._devices = offered[int(ep_device) :][:1]
             if not self._devices:
-                raise Unsupported(f"{library} offers no device for {provider}")
+                raise Unsupported(f"{library} offers {len(offered)} devices for {provider}, no number {ep_device}")
         elif provider not in ort.get_available_providers():
             raise Unsupported(f"{provider} is not among {', '.join(ort.get_available_providers())}")
 
@@ -112,6 +116,7 @@ class Backend:
             arguments["providers"] = [(self._provider, self._provider_options)]
         if self._provider != CPU:
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+            options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         try:
             # Without the argument, the Python layer retries on the CPU and says so on stdout only.
             session = ort.InferenceSession(model, options, enable_fallback=0, **arguments)
@@ -119,8 +124,7 @@ class Backend:
             if any(sign in str(error) for sign in _DECLINED):
                 raise Unsupported(str(error)) from error
             raise
-        if self._provider not in session.get_providers():
-            raise Unsupported(f"the session runs on {session.get_providers()}, not on {self._provider}")
+        self._look_for_help(session)
         inputs, outputs = session.get_inputs(), session.get_outputs()
         names = [o.name for o in outputs]
         types = {i.name: _element(i.type) for i in inputs}
@@ -137,6 +141,20 @@ class Backend:
             return [_to_array(value) for value in session.run_with_ort_values(names, values)]
 
         return run
+
+    def _look_for_help(self, session: ort.InferenceSession) -> None:
+        """Raise `Unsupported` where it is not the provider asked for that would compute the answer."""
+        if self._provider not in session.get_providers():
+            raise Unsupported(f"the session runs on {session.get_providers()}, not on {self._provider}")
+        # ONNX Runtime older than 1.24 does not tell which node went where.
+        if self._provider == CPU or not hasattr(session, "get_provider_graph_assignment_info"):
+            return
+        parts = session.get_provider_graph_assignment_info()
+        others = sorted({part.ep_name for part in parts} - {self._provider})
+        if others:
+            raise Unsupported(f"parts of the model run on {', '.join(others)}, not on {self._provider}")
+        if not parts:
+            raise Unsupported(f"no node is left for {self._provider}: ONNX Runtime computed them as constants")
 
 
 def _element(type_name: str) -> str:

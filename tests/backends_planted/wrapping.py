@@ -107,6 +107,23 @@ class Noisy(Good):
         return super().load(model)
 
 
+class Miscounts(Good):
+    """Gives an output less than the graph has, or its last one twice."""
+
+    def __init__(self, how="less"):
+        super().__init__()
+        self.how = how
+
+    def prepare(self, model):
+        run = super().prepare(model)
+
+        def miscounted(inputs):
+            outputs = run(inputs)
+            return outputs[:-1] if self.how == "less" else [*outputs, outputs[-1]]
+
+        return miscounted
+
+
 class Stale(Good):
     """Remembers what a prepared model gave, by the shapes of what it was given."""
 
