@@ -179,20 +179,6 @@ def _within_a_plane(right: Meaning) -> Meaning:
     return wrong
 
 
-def _into_the_inferred(right: Meaning) -> Meaning:
-    """Indices taken for those of the shape that kernel and strides give, although another one is asked for."""
-
-    def wrong(x: Any, indices: Any, output_shape: Any = None, **attributes: Any) -> Any:
-        if output_shape is None:
-            raise NotApplicable
-        smaller = right(x, torch.zeros_like(indices), None, **attributes)
-        smaller = right(x, indices % smaller.numel(), None, **attributes)
-        around = [n for a, b in zip(output_shape.tolist(), smaller.shape, strict=True) for n in (a - b, 0)]
-        return torch.nn.functional.pad(smaller, around[::-1])
-
-    return wrong
-
-
 def _half_pixel_ignored(right: Meaning) -> Meaning:
     def wrong(*inputs: Any, coordinate_transformation_mode: str = "", **attributes: Any) -> Any:
         return right(*inputs, coordinate_transformation_mode="output_half_pixel", **attributes)
@@ -297,7 +283,6 @@ _BY_OPERATOR: Mapping[str, Sequence[tuple[str, Maker, str]]] = {
     ),
     "DeformConv": (("offsets-not-in-pairs", _offsets_apart, "dontLoveBugs/Deformable_ConvNet_pytorch#2"),),
     "RoiAlign": (("half-pixel-ignored", _half_pixel_ignored, "apache/tvm#19501"),),
-    "MaxUnpool": (("indices-of-the-inferred-shape", _into_the_inferred, "onnx/onnx#2398"),),
     "Gemm": (
         ("alpha-scales-the-bias", _alpha_over_all, "microsoft/onnxruntime#28130"),
         ("beta-applied-twice", _beta_twice, "microsoft/onnxscript#3027"),
