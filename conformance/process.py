@@ -166,7 +166,7 @@ class Process:
 
     def close(self) -> None:
         """Let the backend close, then make sure that the process and its children are gone."""
-        with contextlib.suppress(WorkerError):
+        with contextlib.suppress(WorkerError, subprocess.TimeoutExpired):
             self.ask({"op": "close"}, [], FAREWELL)
             self._process.wait(FAREWELL)
         self.kill()

@@ -14,9 +14,10 @@ from command_line import call, lines, verdicts
 from onnx import TensorProto, helper
 
 from conformance.demands import Demands, Unfit, fitted
-from conformance.graphs import build
+from conformance.graphs import build, domain_opset, dtypes_of, schema_of
 from conformance.operators import catalogue
 from conformance.plan import samples_of
+from conformance.versions import as_of
 
 PLANTED = Path(__file__).parent / "backends_planted" / "demanding.py"
 X = np.linspace(-2, 2, 24, dtype=np.float32).reshape(2, 3, 4)
@@ -166,6 +167,32 @@ def test_a_domain_that_no_node_uses_is_left_out_and_onnx_own_stays() -> None:
     assert fitted(gelu, [], Demands(), single=True) is gelu
 
 
+def test_the_models_of_the_catalogue_have_nothing_that_importers_stumble_over() -> None:
+    """No value declared besides inputs and outputs, no domain without a node, no name twice, as they are built."""
+    looked = 0
+    for operator in catalogue().values():
+        newest = domain_opset(operator.domain, 21)
+        if schema_of(operator.name, newest, operator.domain) is None:
+            continue
+        for sample in samples_of(operator):
+            opset = sample.opset or newest
+            written = as_of(operator, sample, opset) if opset <= newest else None
+            dtypes = () if written is None else dtypes_of(operator, written, opset)
+            if not dtypes or written is None or sample.refuse:
+                continue
+            proto = build(operator, written, dtypes[0], opset, "0/x").model
+            looked += 1
+            about = f"{operator.name}/{sample.name}"
+            assert not proto.graph.value_info, about
+            assert fitted(proto, [], Demands(), single=True) is proto, about
+            names = [node.name for node in proto.graph.node if node.name]
+            assert len(set(names)) == len(names), about
+            values = [v.name for v in (*proto.graph.input, *proto.graph.initializer)]
+            values += [o for node in proto.graph.node for o in node.output if o]
+            assert len(set(values)) == len(values), about
+    assert looked > 2000
+
+
 # --------------------------------------------------------------------------------------------------- shapes
 
 
@@ -308,3 +335,17 @@ def test_a_pack_with_the_wrong_number_of_outputs_is_taken_apart(
     alone: dict[str, str], cache: Path, tmp_path: Path
 ) -> None:
     assert packed_run("PacksCountsWrong", tmp_path / "run") == alone
+
+
+def test_a_packed_run_that_was_cut_short_goes_on_where_it_was(
+    alone: dict[str, str], cache: Path, tmp_path: Path
+) -> None:
+    packed_run("Packs", tmp_path / "run")
+    journal = tmp_path / "run" / "results.jsonl"
+    kept = journal.read_text(encoding="utf-8").splitlines(keepends=True)[:7]
+    journal.write_text("".join(kept), encoding="utf-8")
+    options = (*SINGLES, f"--option=log={tmp_path / 'run'}.log")
+    done = call("run", f"{PLANTED}:Packs", *options, "--resume", "-o", tmp_path / "run")
+    assert done.status == 0, done
+    assert verdicts(tmp_path / "run") == alone
+    assert journal.read_text(encoding="utf-8").startswith("".join(kept))

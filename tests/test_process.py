@@ -50,6 +50,19 @@ def test_endless_noise_does_not_fill_the_disk(monkeypatch: pytest.MonkeyPatch) -
     assert "noise" in outcome.log
 
 
+def test_a_backend_that_says_goodbye_and_stays_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "FAREWELL", 0.5)
+    farewell = tmp_path / "farewell"
+    with Pool(Launch(f"{PLANTED / 'misbehaving.py'}:Lingers", {"farewell": str(farewell)})) as pool:
+        (outcome,) = pool.run([task("a")])
+        (slot,) = pool._slots
+        assert slot._process is not None
+        pid = slot._process._process.pid
+    assert outcome.status == "ok"
+    assert not Path(f"/proc/{pid}").exists()
+    assert farewell.read_text(encoding="utf-8") == "closed"
+
+
 def test_a_pool_closed_while_a_task_runs_ends_it() -> None:
     found: list[Outcome] = []
     with named() as pool:

@@ -116,9 +116,11 @@ def _named(found: dict[str, np.ndarray], name: str) -> np.ndarray:
 
 
 def _as_declared(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """The simulator hands out float32 and int32 for everything: values go back into the model's own type, where that
-    has every one of them."""
+    """The simulator hands out float32 and int32 for everything. Floats are rounded to the model's own type; other
+    values go back into it where it has every one of them."""
     if array.dtype == dtype or array.dtype not in (np.float32, np.int32):
         return array
-    narrow = array.astype(dtype)
-    return narrow if np.array_equal(narrow.astype(array.dtype), array, equal_nan=True) else array
+    with np.errstate(over="ignore", invalid="ignore"):
+        own = array.astype(dtype)
+    floats = array.dtype == np.float32 and dtype in (np.float16, np.float64)
+    return own if floats or np.array_equal(own.astype(array.dtype), array, equal_nan=True) else array

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -191,6 +192,14 @@ class Company(Good):
         if poisoned == "poison-context" or self.poisoned == "poison-context":
             raise RuntimeError("the device's context is lost")
         return self.plus_one
+
+
+class Lingers(Good):
+    """Answers to the last, and does not leave: a thread of its library goes on."""
+
+    def close(self):
+        super().close()
+        threading.Thread(target=time.sleep, args=(1000,)).start()
 
 
 class SameErrorAlways(Good):
