@@ -74,12 +74,14 @@ class Backend:
                 reason = " ".join(line for line in lines if line and not line.startswith("Exception from"))
                 raise Unsupported(reason) from error
             raise
-        types = {name: port.element_type for port in compiled.inputs for name in port.names}
+        # By the nodes' names: those of the ports are lost where a Sum or a Max of one input is optimised away.
+        ports = {port.node.friendly_name: port for port in compiled.inputs}
         request = compiled.create_infer_request()
 
         def run(inputs: dict[str, Any]) -> list[Any]:
-            tensors = {name: _to_tensor(array, types[name]) for name, array in inputs.items() if name in types}
-            request.infer(tensors)
+            for name, array in inputs.items():
+                request.set_tensor(ports[name], _to_tensor(array, ports[name].element_type))
+            request.infer()
             return [_to_array(request.get_output_tensor(n)) for n in range(len(compiled.outputs))]
 
         return run

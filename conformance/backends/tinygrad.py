@@ -10,7 +10,6 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
-
 __all__ = ["Backend", "Unsupported"]
 
 # What tinygrad says of an element type that it does not read.
