@@ -16,12 +16,7 @@ __all__ = ["listing", "new_backend", "resolve"]
 
 GROUP = "conformance.backends"
 _HERE = Path(__file__).parent
-_BUILT_IN = {
-    "onnxruntime": "onnxruntime.py",
-    "torch": "torch.py",
-    "onnx-reference": "onnx_reference.py",
-    "onnx-backend": "onnx_backend.py",
-}
+_BUILT_IN = {p.stem.replace("_", "-"): p.name for p in sorted(_HERE.glob("*.py")) if p.stem != "__init__"}
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*(\.[^\W\d]\w*)*)?")
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import onnx
 import tvm
 from tvm import relax
 from tvm.relax.frontend.onnx import from_onnx
+from tvm_ffi import Shape
 
 __all__ = ["Backend", "Unsupported"]
 
@@ -49,6 +51,11 @@ class Backend:
             machine.set_input("main", *[tvm.runtime.tensor(inputs[name], self._device) for name in names])
             machine.invoke_stateful("main")
             outputs = machine.get_outputs("main")
-            return [o.numpy() for o in (outputs if isinstance(outputs, tuple) else (outputs,))]
+            alone = isinstance(outputs, (tvm.runtime.Tensor, Shape))
+            return [_to_array(output) for output in ((outputs,) if alone else outputs)]
 
         return run
+
+
+def _to_array(value: Any) -> np.ndarray:
+    return np.asarray(value, np.int64) if isinstance(value, Shape) else np.asarray(value.numpy())
