@@ -318,7 +318,7 @@ def gated() -> Iterator[Sample]:
 SMOOTH = Composite(scale=1.0)
 
 OPERATORS = (
-    Operator("Relu", relu, EXACT, partial(activation, bfloat16_since=13, limits=SIGNED)),
+    Operator("Relu", relu, EXACT, partial(activation, special=s.NO_NAN, bfloat16_since=13, limits=SIGNED)),
     Operator(
         "LeakyRelu",
         leaky_relu,
@@ -335,7 +335,10 @@ OPERATORS = (
         partial(activation, attributes=[{"alpha": 2.5, "gamma": 0.75}, {"gamma": 3.0}, {"alpha": 0.5}]),
     ),
     Operator(
-        "Celu", celu, SMOOTH, partial(activation, attributes=[{"alpha": 2.5}, {"alpha": 0.5}], bfloat16_since=28)
+        "Celu",
+        celu,
+        SMOOTH,
+        partial(activation, special=s.NO_NAN, attributes=[{"alpha": 2.5}, {"alpha": 0.5}], bfloat16_since=28),
     ),
     Operator("Gelu", gelu, SMOOTH, gelus),
     Operator("Mish", mish, SMOOTH, activation),
@@ -352,6 +355,7 @@ OPERATORS = (
         Composite(1.0, 0.0, 1.0),
         partial(
             activation,
+            special=s.NO_NAN,
             attributes=[{"alpha": 0.5, "beta": 0.25}, {"beta": -0.5}, {"alpha": 0.5}],
             edges=(-2.5, 2.5, -3.0, 3.0),
         ),

@@ -228,7 +228,7 @@ def clips() -> Iterator[Sample]:
     yield Sample("large", (tensor(1021, 257), low, high), dtypes=("float32",), tags=s.LARGE)
     sizes = (tensor(1, 3, 7), low, high), (tensor(5, 2, 9), low, high)
     yield Sample("dynamic", (tensor(2, 3, 4), low, high), **few, again=sizes, tags=s.DYNAMIC)
-    special = s.literal(*s.SPECIAL_VALUES)
+    special = s.literal(*s.NO_NAN)
     yield Sample("special", (special, const(-2, None), const(1.25, None)), dtypes=FLOATS, tags=s.SPECIAL)
     tiny = (s.literal(*s.SUBNORMALS), const(-1, None), const(1, None))
     yield Sample("subnormals", tiny, dtypes=FLOATS, tags=s.SPECIAL | {"subnormal"})
@@ -336,9 +336,6 @@ ROUNDINGS = (
     -4503599627370497.0,
 )
 roundings = partial(s.unary, uniform(-9, 9), special=ROUNDINGS)
-no_nan = s.SPECIAL_VALUES[1:]
-
-
 signs = partial(s.unary, limits=LIMITS)
 
 
@@ -363,15 +360,14 @@ OPERATORS = (
         partial(s.unary, limits=("int8", "int32", "int64"), result=operator.neg),
     ),
     Operator("Abs", lambda x: torch.abs(x), Exact(signed_zero=True), partial(signs, result=abs)),
-    # Sign of NaN is left open by ONNX.
-    Operator("Sign", lambda x: torch.sign(x), EXACT, partial(signs, special=no_nan)),
+    Operator("Sign", lambda x: torch.sign(x), EXACT, partial(signs, special=s.NO_NAN)),
     Operator("Reciprocal", lambda x: torch.reciprocal(x), Rounded(2.5, 1.0), partial(s.unary, nonzero(0.1, 9))),
     Operator("Sqrt", lambda x: torch.sqrt(x), Rounded(3.0, 1.0), partial(s.unary, uniform(0, 9))),
     # Engines add and round one operand after the other.
     Operator("Sum", add_all, Composite(), s.variadic),
     Operator("Mean", mean_all, Composite(), s.variadic),
-    Operator("Max", largest, EXACT, partial(s.variadic, limits=LIMITS)),
-    Operator("Min", smallest, EXACT, partial(s.variadic, limits=LIMITS)),
+    Operator("Max", largest, EXACT, partial(s.variadic, limits=LIMITS, special=s.NO_NAN)),
+    Operator("Min", smallest, EXACT, partial(s.variadic, limits=LIMITS, special=s.NO_NAN)),
     Operator("Floor", lambda x: torch.floor(x), Exact(signed_zero=True), roundings),
     Operator("Ceil", lambda x: torch.ceil(x), EXACT, roundings),
     Operator("Round", lambda x: torch.round(x), EXACT, halves),

@@ -28,6 +28,7 @@ __all__ = [
     "LAST_BITS",
     "LONG",
     "NAN",
+    "NO_NAN",
     "SCALAR",
     "SMALL",
     "SPECIAL",
@@ -64,6 +65,8 @@ SCALAR = frozenset({"scalar"})
 DYNAMIC = frozenset({"dynamic"})
 
 SPECIAL_VALUES: tuple[float, ...] = (NAN, INF, -INF, 0.0, -0.0, 1.0, -1.0, 1.5, -2.5)
+# Where ONNX leaves NaN open: Sign, and the larger or smaller of two numbers (docs/adr/0008).
+NO_NAN = SPECIAL_VALUES[1:]
 # Subnormal in float16, in float32 and bfloat16, in float64; what a narrower format cannot hold becomes zero.
 SUBNORMALS: tuple[float, ...] = (5.9604645e-08, -3.0517578e-05, 1e-40, -7e-39, 5e-324, -1e-310, 1.5e-308)
 # Beside 1 by the last bit of each format in turn; what a narrower format cannot hold becomes 1.

@@ -1,0 +1,59 @@
+"""OpenCV's DNN module, on the CPU.
+
+Options: ``engine`` (new, its graph engine, unless told otherwise; or classic), ``threads`` (1 unless told otherwise).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+
+__all__ = ["Backend", "Unsupported"]
+
+# Named, not chosen by OpenCV: one of its engines is ONNX Runtime.
+_ENGINES = {"new": cv2.dnn.ENGINE_NEW, "classic": cv2.dnn.ENGINE_CLASSIC}
+# What OpenCV says when it declines a model, as opposed to failing on it.
+_DECLINED = ("StsNotImplemented", "not implemented", "not supported", "nsupported", "getTypes(")
+
+
+class Unsupported(Exception):
+    """OpenCV declines the model."""
+
+
+class Backend:
+    def __init__(self, engine: str = "new", threads: str = "1") -> None:
+        self._engine, self._name = _ENGINES[engine], engine
+        cv2.setNumThreads(int(threads))
+
+    def describe(self) -> dict[str, Any]:
+        """What runs."""
+        return {"name": "OpenCV DNN", "version": cv2.__version__, "device": "CPU", "engine": self._name}
+
+    def prepare(self, model: str) -> Callable[[dict[str, Any]], list[np.ndarray]]:
+        """Read the model; OpenCV looks at shapes in the first run."""
+        net = _declining(cv2.dnn.readNetFromONNX, model, self._engine)
+        if net.empty():
+            raise Unsupported("OpenCV reads no network from this model; its log says why")
+        names = net.getUnconnectedOutLayersNames()
+
+        def run(inputs: dict[str, Any]) -> list[np.ndarray]:
+            for name, array in inputs.items():
+                _declining(net.setInput, array, name)
+            outputs = list(_declining(net.forward, names))
+            if any(output is None for output in outputs):
+                raise Unsupported("OpenCV's Python interface has no empty tensors")
+            return outputs
+
+        return run
+
+
+def _declining(call: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return call(*arguments)
+    except cv2.error as error:
+        if any(sign in str(error) for sign in _DECLINED):
+            raise Unsupported(str(error)) from error
+        raise
