@@ -166,7 +166,8 @@ class Casework:
 
         def finish(case: Case, golden: Golden) -> Ready:
             if case.source is Source.END_TO_END:
-                return Ready(case, weights.path(), golden.feeds, golden.outputs)
+                path = weights.path(dynamic="dynamic" in case.tags)
+                return Ready(case, path, golden.feeds, golden.outputs)
             part = piece(reference, [case.index]) if case.source is Source.MODEL else blocks[case.index]
             path = self._write(cut(reference, part, weights.get))
             inputs, attributes = _piece_view(reference, part, golden.feeds, weights.get)
