@@ -22,7 +22,8 @@ from conformance import models
 from conformance.operators import catalogue
 from conformance.plan import Selection, build_plan
 catalogue()
-paths = [files("conformance.models") / "graphs" / f"{name}.onnx" for name in models.names()]
+paths = [files("conformance.models") / "graphs" / f"{name}.onnx"
+         for name, entry in models.manifest().items() if entry.suite == "standard"]
 started = time.perf_counter()
 """
 _PLAN = """

@@ -199,7 +199,8 @@ class Casework:
         def finish(case: Case, golden: Golden) -> Ready:
             try:
                 if case.source is Source.END_TO_END:
-                    return Ready(case, self._whole(weights, golden.feeds), golden.feeds, golden.outputs)
+                    path = self._whole(weights, golden.feeds, dynamic="dynamic" in case.tags)
+                    return Ready(case, path, golden.feeds, golden.outputs)
                 part = piece(reference, [case.index]) if case.source is Source.MODEL else blocks[case.index]
                 single = case.source is Source.MODEL
                 model = cut(reference, part, weights.get)
@@ -240,10 +241,10 @@ class Casework:
                 "tell: pip install 'conformance[oracle]'"
             ) from None
 
-    def _whole(self, weights: Weights, feeds: Sequence[Feed]) -> Path:
+    def _whole(self, weights: Weights, feeds: Sequence[Feed], *, dynamic: bool) -> Path:
         """The whole model as the backend demands it: the file as it is, or another beside it, which is where the
         weights are that it names."""
-        path = weights.path()
+        path = weights.path(dynamic=dynamic)
         model = onnx.load(str(path), load_external_data=False)
         wanted = self._fitted(model, feeds, single=False, weight=weights.get)
         if wanted is model:

@@ -260,10 +260,19 @@ def list_(
         from .models import manifest
 
         rows = [
-            (m.name, m.domain, str(m.nodes), str(m.operators), f"{m.parameters / 1e6:.1f} M", str(m.opset))
+            (
+                m.name,
+                m.domain,
+                m.suite,
+                m.form,
+                str(m.nodes),
+                str(m.operators),
+                f"{m.parameters / 1e6:.1f} M",
+                str(m.opset),
+            )
             for m in manifest().values()
         ]
-        _table(("model", "domain", "nodes", "operators", "params", "opset"), rows)
+        _table(("model", "domain", "suite", "form", "nodes", "operators", "params", "opset"), rows)
         return
     from .plan import Selection
 

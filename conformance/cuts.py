@@ -19,7 +19,7 @@ from .draws import Draw
 from .dtypes import lookup
 from .graphs import Node, nodes_of, to_tensor_proto, value_types
 
-__all__ = ["Piece", "Reference", "blocks_of", "cut", "identity", "open_model"]
+__all__ = ["Piece", "Reference", "blocks_of", "cut", "identity", "open_model", "opened", "piece"]
 
 # What a compiler fuses behind a convolution or a matrix product: elementwise operators and normalisations.
 ANCHORS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "QLinearConv", "ConvInteger", "MatMulInteger"})
@@ -71,11 +71,15 @@ class Piece:
 @functools.cache  # the plan opens each model and so does whoever runs it; without weights they are small
 def open_model(name: str) -> Reference:
     """Load a reference model by name. Raises ``UsageError`` for an unknown one."""
-    model = models.load(name)
+    return opened(models.load(name))
+
+
+def opened(model: models.Model) -> Reference:
+    """A stored model with its nodes looked at one at a time."""
     graph = model.proto.graph
     nodes = tuple(nodes_of(model.proto))
     return Reference(
-        name,
+        model.name,
         model,
         nodes,
         tuple(graph.node),
@@ -116,20 +120,24 @@ def blocks_of(reference: Reference) -> list[Piece]:
     """The blocks that backends fuse: an anchor and the chain of its sole consumers, up to the next anchor.
 
     A product of a product (attention: MatMul, scale, Softmax, MatMul) ends with the second one. Chains are
-    followed along single-consumer values, so a block has one output that the rest of the model reads.
+    followed along single-consumer values, so a block has one output that the rest of the model reads. A chain
+    ends where it is quantised; before a quantised anchor stand the nodes that undo the quantisation of what it
+    reads, as far as nobody else does.
     """
     found: list[Piece] = []
     taken: set[int] = set()
+    makers = {o: p for p, node in enumerate(reference.nodes) for o in node.outputs if o}
     for start, node in enumerate(reference.nodes):
         if node.operator not in ANCHORS or start in taken:
             continue
         chain = [start]
-        while len(chain) < LONGEST:
+        while len(chain) < LONGEST and reference.nodes[chain[-1]].operator != "QuantizeLinear":
             readers = reference.consumers.get(reference.nodes[chain[-1]].outputs[0], ())
             if len(readers) != 1 or readers[0] < 0:
                 break
             following = reference.nodes[readers[0]]
-            if following.operator in FUSIBLE:
+            scaled = following.operator == "QuantizeLinear" and not reference.is_constant(following.inputs[1])
+            if following.operator in FUSIBLE and not scaled:
                 chain.append(readers[0])
                 continue
             if following.operator == "MatMul" and any(reference.nodes[p].operator == "Softmax" for p in chain):
@@ -137,10 +145,17 @@ def blocks_of(reference: Reference) -> list[Piece]:
             break
         while len(chain) > 1 and reference.nodes[chain[-1]].operator in ("Reshape", "Transpose", "Cast"):
             chain.pop()  # data movement at the end is nobody's fusion
+        chain += [p for p in _dequantisers(reference, makers, node) if p not in taken]
         if len(chain) > 1:
             taken.update(chain)
             found.append(piece(reference, sorted(chain)))
     return found
+
+
+def _dequantisers(reference: Reference, makers: Mapping[str, int], node: Node) -> list[int]:
+    """The positions of the DequantizeLinear nodes that this node alone reads."""
+    read = [n for n in node.inputs if n in makers and len(reference.consumers[n]) == 1]
+    return [makers[n] for n in read if reference.nodes[makers[n]].operator == "DequantizeLinear"]
 
 
 def identity(reference: Reference, part: Piece) -> str:

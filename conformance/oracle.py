@@ -8,6 +8,7 @@ declared types (teacher forcing), so that a defect is charged to the operator th
 from __future__ import annotations
 
 import locale
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from .dtypes import dtype_of, lookup, torch_dtype
 from .goldens import Golden
 from .graphs import Content, Node, nodes_of
 from .interpreter import call, last_uses, operator_of, run_nodes, to_array, to_tensor
-from .numerics import COMPOSITE_SIGMAS, Expected
+from .numerics import COMPOSITE_SIGMAS, Expected, allowed
 from .operators import catalogue
 from .rules import EXACT, Accumulation, Composite, OrderFree, Random, Requantised, Rule
 from .spec import Case, Operator, Sample, Source
@@ -42,6 +43,7 @@ __all__ = [
 ]
 
 COMPOSITE = Composite()
+REQUANTISED = Requantised()
 # Disturbed runs: of an operator, of one whose outputs are many (a lack of samples is then made up for by all the
 # elements together), and of a whole model.
 OPERATOR_SAMPLES = 12
@@ -58,6 +60,11 @@ def effective_rule(rule: Rule, dtype: str) -> Rule:
     return rule if special or (dtype and lookup(dtype).is_float) else EXACT
 
 
+def piece_rule(dtype: str) -> Rule:
+    """The rule of an output of several nodes together: what has been quantised may be on either side of a tie."""
+    return REQUANTISED if dtype in ("int8", "uint8") else effective_rule(COMPOSITE, dtype)
+
+
 def _is_approximate(rule: Rule) -> bool:
     return not (rule == EXACT or isinstance(rule, (type(EXACT), OrderFree, Random)))
 
@@ -65,7 +72,7 @@ def _is_approximate(rule: Rule) -> bool:
 def rules_of(case: Case, dtypes: Sequence[str], sample: Sample | None = None) -> tuple[Rule, ...]:
     """The rule of each output that a case yields, in order (outputs left out have dtype "")."""
     if case.source in (Source.BLOCK, Source.END_TO_END):
-        return tuple(effective_rule(COMPOSITE, d) for d in dtypes if d)
+        return tuple(piece_rule(d) for d in dtypes if d)
     operator = catalogue().get((case.domain, case.operator))
     rules = [operator.rule_for(i) if operator else EXACT for i in range(len(dtypes))]
     if sample is not None and sample.exact:
@@ -337,8 +344,21 @@ def model_goldens(
         for name in freed[position]:
             values.pop(name, None)
     for case in whole:
-        reached = [values[n] for n in reference.outputs]
-        yield case, _whole_golden(reference, case, feeds, reached, weight)
+        if "dynamic" in case.tags:
+            yield case, _dynamic_golden(reference, case, seed, weight)
+        else:
+            reached = [values[n] for n in reference.outputs]
+            yield case, Golden((feeds,), (_whole(reference, case.id, feeds, reached, weight),))
+
+
+def _dynamic_golden(
+    reference: Reference, case: Case, seed: int, weight: Callable[[str], np.ndarray | None]
+) -> Golden:
+    """A model at its own lengths, at each of its further ones, and at its own again, as one prepared model meets them."""
+    model = reference.model
+    sets = [{n: models.feed(model, n, seed, sizes) for n in model.inputs} for sizes in (None, *model.sizes)]
+    outputs = [_whole(reference, f"{case.id}/{k}", feeds, None, weight) for k, feeds in enumerate(sets)]
+    return Golden((*sets, sets[0]), (*outputs, outputs[0]))
 
 
 def _freed(reference: Reference, wanted: Sequence[_Wanted]) -> list[list[str]]:
@@ -391,43 +411,80 @@ def expect_graph(
     floats = {d for node in nodes for d in node.dtypes if d and lookup(d).is_float}
     working = min(floats, key=lambda d: lookup(d).p, default="float32")
 
-    def run(wide: str) -> list[torch.Tensor]:
+    def run(wide: str, names: Sequence[str]) -> list[torch.Tensor]:
         def tensor_weight(name: str) -> torch.Tensor | None:
             array = weight(name)
             return None if array is None else to_tensor(array, widen=True, wide=wide)
 
         tensors = {n: to_tensor(a, widen=True, wide=wide) for n, a in feeds.items()}
-        return run_nodes(nodes, tensors, list(outputs), tensor_weight, widen=True, wide=wide)
+        return run_nodes(nodes, tensors, names, tensor_weight, widen=True, wide=wide)
 
+    # Before a quantiser the numbers are still real: what rounding can do to them says which ties can go either way.
+    ends = {n: q for q in nodes if q.operator == "QuantizeLinear" for n in q.outputs if n in outputs}
+    made = {o: d for node in nodes for o, d in zip(node.outputs, node.dtypes, strict=True)}
+    inner = {q.inputs[0]: made[q.inputs[0]] for q in ends.values() if q.inputs[0] in made}
+    declared = {**outputs, **{n: d for n, d in inner.items() if n not in outputs}}
+    reached = run("float64", [*declared]) if values is None else values
     found = {}
-    for i, (result, dtype) in enumerate(zip(values or run("float64"), outputs.values(), strict=True)):
-        rule = effective_rule(COMPOSITE, dtype)
+    for i, (result, dtype) in enumerate(zip(reached, declared.values(), strict=True)):
+        rule = piece_rule(dtype)
         found[i] = Expected(dtype, rule, to_array(result, "float64" if rule is COMPOSITE else dtype))
     if any(e.rule is COMPOSITE for e in found.values()):
         wide = "float64" if working == "float64" else "float32"
-        _propagate(lambda: run(wide), found, working, key, samples)
-    return tuple(found[i] for i in range(len(outputs)))
+        _propagate(lambda: run(wide, [*declared]), found, working, key, samples)
+    by_name = dict(zip(declared, found.values(), strict=True))
+    for name, expected in by_name.items():
+        if expected.rule is REQUANTISED:
+            node = ends.get(name)
+            source = None if node is None else by_name.get(node.inputs[0])
+            by_name[name] = _between(expected, node, source, weight)
+    return tuple(by_name[name] for name in outputs)
 
 
-def _whole_golden(
-    reference: Reference,
-    case: Case,
-    feeds: Mapping[str, np.ndarray],
-    reached: Sequence[torch.Tensor],
+def _between(
+    expected: Expected,
+    node: Node | None,
+    source: Expected | None,
     weight: Callable[[str], np.ndarray | None],
-) -> Golden:
+) -> Expected:
+    """The quantiser's values at both ends of what rounding leaves of its input, each end moved outwards by 4u as
+    the operator's own cases have it; the value alone where nothing in the piece is quantised from real numbers."""
+    low = high = expected.value
+    if node is not None and source is not None:
+        reach = allowed(source) + 4.0 * lookup(source.dtype).u * np.abs(source.value)
+        # `cuts` has only quantisers with a constant scale end a piece.
+        others = [
+            to_tensor(a, widen=True) if n and (a := weight(n)) is not None else None for n in node.inputs[1:]
+        ]
+        ends = [
+            to_array(
+                call(node, [to_tensor(source.value + side, widen=True), *others], widen=True)[0], expected.dtype
+            )
+            for side in (-reach, reach)
+        ]
+        low, high = np.minimum(low, np.minimum(*ends)), np.maximum(high, np.maximum(*ends))
+    return replace(expected, low=low, high=high)
+
+
+def _whole(
+    reference: Reference,
+    key: str,
+    feeds: Mapping[str, np.ndarray],
+    reached: Sequence[torch.Tensor] | None,
+    weight: Callable[[str], np.ndarray | None],
+) -> tuple[Expected, ...]:
     """The float64 run and the drift of a float32 one, sampled: a few Monte Carlo runs of the whole graph.
 
     With so few runs a single element's spread is uncertain, so half of it is taken from the whole tensor.
     """
     declared = {n: reference.types[n][0] for n in reference.outputs}
-    many = max(t.numel() for t in reached) >= LARGE
+    many = max(math.prod(reference.types[n][1] or ()) for n in reference.outputs) >= LARGE
     outputs = expect_graph(
         reference.nodes,
         feeds,
         declared,
         weight,
-        key=case.id,
+        key=key,
         samples=MODEL_SAMPLES if many else SMALL_MODEL_SAMPLES,
         values=reached,
     )
@@ -437,4 +494,4 @@ def _whole_golden(
             energy = np.square(expected.spread)
             expected = replace(expected, spread=np.sqrt(0.5 * energy + 0.5 * energy.mean()))
         pooled.append(expected)
-    return Golden((feeds,), (tuple(pooled),))
+    return tuple(pooled)

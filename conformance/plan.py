@@ -46,6 +46,7 @@ SMOKE_SAMPLES = 2
 SMOKE_MODELS = ("mobilenet-v2",)
 # The families whose operators a grade counts as quantised: scaling, and products of what was scaled.
 QUANTISED = ("quantisation", "quantised")
+DYNAMIC = frozenset({"dynamic"})
 _RULE_NAMES = {
     Exact: "exact",
     Rounded: "rounded",
@@ -403,8 +404,12 @@ def _model_cases(name: str, selection: Selection, known: dict[str, _Open]) -> tu
         model=name,
         occurrences={name: (0,)},
     )
-    known[f"{name}/end-to-end"] = _Open(whole, {name: [0]})
-    new.append(f"{name}/end-to-end")
+    wholes = [whole]
+    if reference.model.axes:
+        wholes.append(replace(whole, id=f"{name}/dynamic-shapes", digest=f"{entry.digest}-dynamic", tags=DYNAMIC))
+    for each in wholes:
+        known[each.id] = _Open(each, {name: [0]})
+        new.append(each.id)
     return ModelPlan(
         name, entry.domain, tuple(nodes), tuple(dict.fromkeys(blocks)), whole.id, entry.parameters
     ), new
@@ -501,10 +506,15 @@ def _vectors(selection: Selection) -> tuple[list[tuple[Case, Vector]], dict[str,
     return found, left
 
 
+def _suite_models(suite: str) -> Sequence[str]:
+    """The reference models that a suite has; the full one has all."""
+    if suite == "smoke":
+        return SMOKE_MODELS
+    return [m.name for m in models.manifest().values() if suite == "full" or m.suite == "standard"]
+
+
 def _models(selection: Selection) -> tuple[list[ModelPlan], list[Case]]:
-    wanted: Sequence[str] = selection.models or models.names()
-    if selection.suite == "smoke" and not selection.models:
-        wanted = SMOKE_MODELS
+    wanted: Sequence[str] = selection.models or _suite_models(selection.suite)
     known: dict[str, _Open] = {}
     plans, order = [], []
     for name in wanted:

@@ -34,8 +34,9 @@ class Weights:
         self._seed = seed
         self._external: dict[str, np.ndarray] | None = None
 
-    def path(self) -> Path:
-        """The model with its weights as initializers. Raises ``OSError`` where the disk does not take it."""
+    def path(self, *, dynamic: bool = False) -> Path:
+        """The model with its weights as initializers, with static shapes or with its dynamic axes. Raises ``OSError``
+        where the disk does not take it."""
         target = self._folder / f"{self._reference.name}.onnx"
         if not target.exists():
             self._folder.parent.mkdir(parents=True, exist_ok=True)
@@ -47,12 +48,14 @@ class Weights:
                     part.mkdir()
                     try:
                         models.materialise(self._reference.model, part / target.name, self._seed)
+                        if self._reference.model.axes:
+                            models.loosen(self._reference.model, part / target.name)
                         shutil.rmtree(self._folder, ignore_errors=True)
                         part.rename(self._folder)
                     except BaseException:
                         shutil.rmtree(part, ignore_errors=True)
                         raise
-        return target
+        return target.with_name(f"{target.stem}-dynamic.onnx") if dynamic else target
 
     def get(self, name: str) -> np.ndarray | None:
         """An initializer's value, read-only; None for a value that is none."""

@@ -462,8 +462,8 @@ def _packed_samples() -> Iterator[Sample]:
     # A past whose first key is the heavy one, with the value 1 against the others' -1; the query is the bias's (1, 1).
     heavy = values(3.75, 3.75, *[0.0] * 2 * (KEYS - 2), 1.0, 1.0, *[-1.0] * 2 * (KEYS - 2))
     query = tensor(1, 1, 4), tensor(4, 6, draw=full(0.0)), tensor(6, draw=values(1.0, 1.0, *[0.0] * 4))
-    given = *query, None, tensor(2, 1, 1, KEYS - 1, 2, draw=heavy)
-    yield Sample("one-heavy-key", given, {"num_heads": 1, "scale": 1.0}, outputs=2, dtypes=GPU[1:])
+    leaning = *query, None, tensor(2, 1, 1, KEYS - 1, 2, draw=heavy)
+    yield Sample("one-heavy-key", leaning, {"num_heads": 1, "scale": 1.0}, outputs=2, dtypes=GPU[1:])
     uneven = tensor(16, 63, draw=normal(0, 0.25), constant=True), tensor(63, constant=True)
     yield sample("value-size", (tensor(2, 5, 16), *uneven), ONE, qkv_hidden_sizes=[24, 24, 15])
     again = tuple((tensor(b, n, 16), *weights) for b, n in ((1, 1), (3, 9)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import onnx
 import pytest
 
+from conformance import models
 from conformance.errors import UsageError
 from conformance.graphs import build
 from conformance.operators import catalogue
@@ -57,6 +58,23 @@ def test_each_suite_holds_the_smaller_one_and_a_reference_model() -> None:
     held = [{case.id for case in plans[name].cases if case.source is Source.OPERATOR} for name in names]
     assert held[0] < held[1] <= held[2]
     assert all(plan.models for plan in plans.values())
+
+
+def test_the_full_suite_has_all_models_and_the_standard_one_those_that_say_so(standard: Plan) -> None:
+    full = build_plan(Selection("full"))
+    entries = models.manifest()
+    assert [m.name for m in full.models] == list(entries)
+    assert [m.name for m in standard.models] == [n for n, e in entries.items() if e.suite == "standard"]
+    held = {case.id: case.digest for case in full.cases}
+    assert all(held[case.id] == case.digest for case in standard.cases)
+
+
+def test_a_dynamic_model_has_a_case_of_its_own_beside_the_static_one() -> None:
+    plan = build_plan(Selection(models=("deepfm-dynamic",)))
+    wholes = {c.id: c for c in plan.cases if c.source is Source.END_TO_END}
+    assert set(wholes) == {"deepfm-dynamic/end-to-end", "deepfm-dynamic/dynamic-shapes"}
+    assert wholes["deepfm-dynamic/dynamic-shapes"].tags == {"dynamic"}
+    assert plan.models[0].end_to_end == "deepfm-dynamic/end-to-end"
 
 
 def test_the_digest_names_the_content_and_not_the_order(standard: Plan) -> None:

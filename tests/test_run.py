@@ -71,6 +71,14 @@ def test_a_right_backend_passes_every_case(good: Path) -> None:
     assert {case.split("/")[0] for case in verdicts(good)} == {"Softmax", "Conv", "MaxPool"}
 
 
+def test_a_backend_that_knows_one_length_loses_the_dynamic_case_of_a_model_and_no_other(tmp_path: Path) -> None:
+    done = call("run", f"{WRAPPING}:OneLength", "--model", "deepfm-dynamic", "-o", tmp_path / "run")
+    assert done.status == 0
+    found = verdicts(tmp_path / "run")
+    assert len(found) > 10
+    assert {case: v for case, v in found.items() if v != "pass"} == {"deepfm-dynamic/dynamic-shapes": "wrong"}
+
+
 def _attribute(case: Case, name: str) -> Any:
     return samples_of(catalogue()["", case.operator])[case.index].attributes.get(name)
 

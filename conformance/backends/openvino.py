@@ -95,7 +95,7 @@ def _to_tensor(array: Any, element: ov.Type) -> ov.Tensor:
     _, each = _EXTENDED.get(element.get_type_name(), ("", 0))
     if not each:
         return ov.Tensor(array)
-    data = array.reshape(-1).view(np.uint16 if array.itemsize == 2 else np.uint8)
+    data: Any = array.reshape(-1).view(np.uint16 if array.itemsize == 2 else np.uint8)
     if each == 2:  # the first one low; openvino.helpers.pack_data has it high
         data = np.append(data & 15, np.zeros(data.size % 2, np.uint8)).reshape(-1, 2)
         data = data[:, 0] | data[:, 1] << 4
@@ -117,4 +117,5 @@ def _to_array(tensor: ov.Tensor) -> np.ndarray:
         data = np.stack([data & 15, data >> 4], axis=-1).reshape(-1)[: tensor.size]
         if name == "i4":  # the sign is the highest of the four bits
             data = ((data ^ 8).view(np.int8) - 8).astype(ml_dtypes.int4)
-    return np.asarray(data).view(getattr(ml_dtypes, dtype)).reshape(tuple(tensor.shape))
+    result: np.ndarray = np.asarray(data).view(getattr(ml_dtypes, dtype)).reshape(tuple(tensor.shape))
+    return result

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
@@ -25,6 +25,7 @@ __all__ = [
     "TensorType",
     "feed",
     "load",
+    "loosen",
     "manifest",
     "materialise",
     "names",
@@ -34,6 +35,7 @@ __all__ = [
 
 WEIGHTS_KEY = "conformance.weights"
 INPUTS_KEY = "conformance.inputs"
+DYNAMIC_KEY = "conformance.dynamic"
 INLINE_LIMIT = 64 << 20  # bytes of weights up to which a materialised model is one file
 ALIGNMENT = 4096  # of a tensor in the external file: a page, so that a runtime can map it
 
@@ -52,7 +54,9 @@ class ModelEntry:
 
     ``operators``: how many distinct ones it has. ``parameters``: elements of all weights. ``macs``:
     multiply-accumulates of its convolutions, matrix products and recurrences, for one run. ``digest``: BLAKE2b
-    (16 bytes, hexadecimal) of the stored file, ``size`` its bytes.
+    (16 bytes, hexadecimal) of the stored file, ``size`` its bytes. ``form``: the numbers that it computes in
+    (float32, float16, int8, ...). ``state``: whether it takes and gives a cache or another state. ``dynamic``:
+    whether it has axes whose length is known at run time only. ``suite``: the smallest suite that has it.
     """
 
     name: str
@@ -66,6 +70,10 @@ class ModelEntry:
     macs: int
     digest: str
     size: int
+    form: str = "float32"
+    state: bool = False
+    dynamic: bool = False
+    suite: str = "full"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +82,9 @@ class Model:
 
     ``proto``: the graph, in which every weight is a graph input (after the real ones) and every intermediate
     has a ``value_info`` with a static shape. ``weights`` and ``inputs``: recipes by tensor name, in the graph's
-    order. ``types``: dtype and shape of every tensor, initializers included.
+    order. ``types``: dtype and shape of every tensor, initializers included. ``axes``: of each input that has
+    some, the names of its dynamic axes by position; ``sizes``: further lengths of these, by name, that the model
+    is run at, beside those in ``types``.
     """
 
     name: str
@@ -82,6 +92,8 @@ class Model:
     weights: Mapping[str, Draw]
     inputs: Mapping[str, Draw]
     types: Mapping[str, TensorType]
+    axes: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    sizes: tuple[Mapping[str, int], ...] = ()
 
 
 @functools.cache
@@ -130,6 +142,8 @@ def parse(name: str, proto: onnx.ModelProto) -> Model:
         MappingProxyType({k: Draw.from_json(v) for k, v in notes[WEIGHTS_KEY].items()}),
         MappingProxyType({k: Draw.from_json(v) for k, v in notes[INPUTS_KEY].items()}),
         MappingProxyType(_types(proto.graph)),
+        {k: {int(i): n for i, n in v.items()} for k, v in notes.get(DYNAMIC_KEY, {}).get("axes", {}).items()},
+        tuple(notes.get(DYNAMIC_KEY, {}).get("sizes", ())),
     )
 
 
@@ -142,21 +156,24 @@ def _types(graph: onnx.GraphProto) -> dict[str, TensorType]:
     return types
 
 
-def _drawn(model: Model, recipes: Mapping[str, Draw], what: str, name: str, seed: int) -> np.ndarray:
-    if name not in recipes:
-        raise KeyError(f"{model.name} has no {what} {name!r}")
-    spec = model.types[name]
-    return draw(recipes[name], spec.shape, spec.dtype, f"{seed}/{model.name}/{name}")
-
-
 def weight(model: Model, tensor: str, seed: int = 0) -> np.ndarray:
     """A weight's values: the same bits on every machine. Raises ``KeyError`` for a tensor that is no weight."""
-    return _drawn(model, model.weights, "weight", tensor, seed)
+    if tensor not in model.weights:
+        raise KeyError(f"{model.name} has no weight {tensor!r}")
+    spec = model.types[tensor]
+    return draw(model.weights[tensor], spec.shape, spec.dtype, f"{seed}/{model.name}/{tensor}")
 
 
-def feed(model: Model, tensor: str, seed: int = 0) -> np.ndarray:
-    """A real input's values: the same bits on every machine. Raises ``KeyError`` for one that is no input."""
-    return _drawn(model, model.inputs, "input", tensor, seed)
+def feed(model: Model, tensor: str, seed: int = 0, sizes: Mapping[str, int] | None = None) -> np.ndarray:
+    """A real input's values: the same bits on every machine. Raises ``KeyError`` for one that is no input.
+
+    ``sizes``: lengths of the dynamic axes by name, where they are not those in ``model.types``.
+    """
+    if tensor not in model.inputs:
+        raise KeyError(f"{model.name} has no input {tensor!r}")
+    spec, names = model.types[tensor], model.axes.get(tensor, {})
+    shape = [sizes[names[i]] if sizes and i in names else d for i, d in enumerate(spec.shape)]
+    return draw(model.inputs[tensor], shape, spec.dtype, f"{seed}/{model.name}/{tensor}")
 
 
 def materialise(model: Model, path: str | Path, seed: int = 0) -> Path:
@@ -185,6 +202,22 @@ def materialise(model: Model, path: str | Path, seed: int = 0) -> Path:
                 stream.write(np.ascontiguousarray(weight(model, name, seed)).data)
     path.write_bytes(proto.SerializeToString())
     return path
+
+
+def loosen(model: Model, path: Path) -> Path:
+    """Write a materialised model once more, with its dynamic axes by name and no other shape of what is computed; the
+    weights stay in one file, which both use. Returns the path of the new file, beside the other."""
+    proto = onnx.load(str(path), load_external_data=False)
+    del proto.graph.value_info[:]
+    for value in proto.graph.input:
+        for position, name in model.axes.get(value.name, {}).items():
+            value.type.tensor_type.shape.dim[position].dim_param = name
+    for value in proto.graph.output:
+        for position in range(len(value.type.tensor_type.shape.dim)):
+            value.type.tensor_type.shape.dim[position].dim_param = f"{value.name}_{position}"
+    loose = path.with_name(f"{path.stem}-dynamic.onnx")
+    loose.write_bytes(proto.SerializeToString())
+    return loose
 
 
 def _bytes(spec: TensorType) -> int:

@@ -62,6 +62,21 @@ class IgnoresAttribute(Good):
         return proto.SerializeToString()
 
 
+class OneLength(Good):
+    """Compiles a model for the lengths that it meets first: what comes later is cropped or repeated to them."""
+
+    def prepare(self, model):
+        run = super().prepare(model)
+        first = {}
+
+        def at_first_lengths(inputs):
+            for name, array in inputs.items():
+                first.setdefault(name, array.shape)
+            return run({name: np.resize(array, first[name]) for name, array in inputs.items()})
+
+        return at_first_lengths
+
+
 class Tilts(Good):
     """Adds a fiftieth to whatever a model with this operator gives in floats."""
 

@@ -15,12 +15,14 @@ from torch import nn
 
 from conformance.draws import Draw, full, normal, uniform
 
-__all__ = ["enliven", "fit"]
+__all__ = ["THIN", "enliven", "fit", "is_thin", "rounded", "thin"]
 
 SCALE = (0.5, 1.5)  # of a normalisation, where the framework has ones
 BIAS = 0.05  # standard deviation, where the framework has zeros
 SMALL_SCALE = (0.1, 0.5)  # of a layer scale, where the framework has a tiny constant
 UNIFORM_KURTOSIS, NORMAL_KURTOSIS = 1.8, 3.0
+VAST = 1 << 20  # elements from which a weight of a thin model is not held
+THIN = normal(0.0, 0.02)  # what such a weight is drawn from: the initial values of transformers' linear layers
 FEW = 64  # elements below which the kurtosis says nothing
 
 
@@ -37,7 +39,7 @@ def enliven(module: nn.Module, gains: dict[str, float]) -> None:
             buffers["weight"].uniform_(*SCALE)
             buffers["bias"].normal_(0.0, BIAS)
     for parameter in module.parameters():
-        if parameter.numel() < 2 or parameter.min() != parameter.max():
+        if parameter.numel() < 2 or is_thin(parameter) or parameter.min() != parameter.max():
             continue
         value = float(parameter.flatten()[0])
         if value == 0.0:
@@ -52,7 +54,21 @@ def enliven(module: nn.Module, gains: dict[str, float]) -> None:
                 parameter.mul_(gain)
 
 
-def _round(value: float) -> float:
+def thin(module: nn.Module) -> None:
+    """Replace the vast parameters of a module that was made without initial values by one number, seen as if it had
+    their shape: a model of billions of them is exported in no memory, as its recipes are all that is stored."""
+    for owner in module.modules():
+        for name, parameter in owner.named_parameters(recurse=False):
+            if parameter.numel() >= VAST:
+                setattr(owner, name, nn.Parameter(torch.zeros(()).expand(parameter.shape), requires_grad=False))
+
+
+def is_thin(tensor: torch.Tensor) -> bool:
+    """Whether all elements of a tensor are one in memory."""
+    return tensor.numel() > 1 and not any(tensor.stride())
+
+
+def rounded(value: float) -> float:
     """Three significant digits."""
     return float(f"{value:.3g}")
 
@@ -68,8 +84,9 @@ def fit(array: np.ndarray) -> Draw:
     mean, std = float(flat.mean()), float(flat.std())
     if abs(mean) < 3.0 * std / math.sqrt(flat.size):
         mean = 0.0
-    kurtosis = float((((flat - flat.mean()) / std) ** 4).mean())
+    squares = np.square((flat - flat.mean()) / std)
+    kurtosis = float(np.square(squares).mean())
     if flat.size >= FEW and kurtosis < (UNIFORM_KURTOSIS + NORMAL_KURTOSIS) / 2:
         half = math.sqrt(3.0) * std
-        return uniform(_round(mean - half), _round(mean + half))
-    return normal(_round(mean), _round(std))
+        return uniform(rounded(mean - half), rounded(mean + half))
+    return normal(rounded(mean), rounded(std))

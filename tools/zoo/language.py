@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
@@ -33,7 +34,9 @@ def bert_base() -> Built:
     return Built(Call(BertForMaskedLM(config), forward), inputs, ["logits"])
 
 
-def decode_step(net: nn.Module, layers: int, heads: int, size: int, vocabulary: int) -> Built:
+def decode_step(
+    net: nn.Module, layers: int, heads: int, size: int, vocabulary: int, *, positions: bool = True
+) -> Built:
     """One new token after PAST cached ones, of which the first PADDING are padding."""
     from transformers import DynamicCache
 
@@ -44,11 +47,17 @@ def decode_step(net: nn.Module, layers: int, heads: int, size: int, vocabulary: 
         **cache_feeds(layers, heads, PAST, size),
     }
 
-    def forward(net: nn.Module, tokens: Any, attention: Any, positions: Any, *past: Any) -> Any:
+    # Where positions are counted from the mask or biases stand for them, the model does not ask for any.
+    positioned = "position_ids" in inspect.signature(net.forward).parameters and positions
+    if not positioned:
+        del inputs["position_ids"]
+
+    def forward(net: nn.Module, tokens: Any, attention: Any, *rest: Any) -> Any:
+        past = rest[1:] if positioned else rest
         result = net(
             input_ids=tokens,
             attention_mask=attention,
-            position_ids=positions,
+            **({"position_ids": rest[0]} if positioned else {}),
             past_key_values=DynamicCache(list(zip(past[0::2], past[1::2], strict=True))),
             use_cache=True,
         )
@@ -121,6 +130,7 @@ REFERENCES = (
         "transformers GPT2LMHeadModel, gpt2 sizes: one step with a cache",
         TRANSFORMERS,
         gpt2,
+        state=True,
     ),
     Reference(
         "smollm-135m",
@@ -128,5 +138,6 @@ REFERENCES = (
         "transformers LlamaForCausalLM, HuggingFaceTB/SmolLM-135M sizes: one step with a cache",
         TRANSFORMERS,
         smollm,
+        state=True,
     ),
 )

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
 from conformance.draws import Draw, uniform
-from conformance.models.store import INPUTS_KEY, WEIGHTS_KEY
+from conformance.models.store import DYNAMIC_KEY, INPUTS_KEY, WEIGHTS_KEY
 
-from .initialise import SCALE, fit
+from .forms import quantised_draw
+from .initialise import SCALE, THIN, fit, rounded
 
-__all__ = ["normalise", "store_types", "strip_weights"]
+__all__ = ["normalise", "note", "store_types", "strip_weights"]
 
 LARGE = 256  # elements from which any float initializer is a weight
 FOLDED = "_bias"  # what the rewriter adds to a convolution's name when it folds a normalisation into it
 PARAMETER = 16  # elements from which one that is the module's own is
+# Operators with quantised weights, and the position of these among the inputs.
+QUANTISED = {"DequantizeLinear": 0, "MatMulInteger": 1, "ConvInteger": 1}
 FEW_VALUES = 4  # a large constant with no more distinct values than this is a mask: it means something
 
 
@@ -50,7 +54,7 @@ def normalise(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
         list(graph.node),
         "main",
         [_plain(v) for v in graph.input],
-        [_plain(v) for v in graph.output],
+        [_typed(v) for v in graph.output],
         [_bare(i) for i in graph.initializer],
     )
     imports = [helper.make_opsetid("", opset)]
@@ -68,6 +72,13 @@ def _plain(value: onnx.ValueInfoProto) -> onnx.ValueInfoProto:
     if any(not d.HasField("dim_value") for d in tensor.shape.dim):
         raise ValueError(f"{value.name} has a dynamic shape")
     return helper.make_tensor_value_info(value.name, tensor.elem_type, dims)
+
+
+def _typed(value: onnx.ValueInfoProto) -> onnx.ValueInfoProto:
+    """An output: its shape is as `store_types` finds it where the exporter does not know it."""
+    if not value.type.tensor_type.HasField("shape"):
+        return helper.make_tensor_value_info(value.name, value.type.tensor_type.elem_type, None)
+    return _plain(value)
 
 
 def _bare(tensor: onnx.TensorProto) -> onnx.TensorProto:
@@ -150,24 +161,41 @@ def strip_weights(model: onnx.ModelProto, parameters: set[str], inputs: Mapping[
     """
     graph = model.graph
     variances = {n.input[4] for n in graph.node if n.op_type == "BatchNormalization"}
-    recipes: dict[str, Draw] = {}
+    scales = {n.input[1] for n in graph.node if n.op_type in ("QuantizeLinear", "DequantizeLinear")}
+    integers = {n.input[QUANTISED[n.op_type]] for n in graph.node if n.op_type in QUANTISED}
+    recipes: dict[str, Draw] = {v.name: THIN for v in graph.input if v.name not in inputs}
     kept = []
     for tensor in graph.initializer:
         array = numpy_helper.to_array(tensor)
-        if not _is_weight(tensor.name, array, parameters):
+        if array.dtype.kind in "iu" and tensor.name in integers and array.size > LARGE:
+            recipes[tensor.name] = quantised_draw(array, fit(array))
+        elif not _is_weight(tensor.name, array, parameters):
             kept.append(tensor)
             continue
-        recipes[tensor.name] = uniform(*SCALE) if tensor.name in variances else fit(array)
+        elif tensor.name in scales:  # positive, whatever their distribution
+            recipes[tensor.name] = uniform(rounded(array.min()), rounded(array.max()))
+        else:
+            recipes[tensor.name] = uniform(*SCALE) if tensor.name in variances else fit(array)
         graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
     del graph.initializer[:]
     graph.initializer.extend(kept)
-    helper.set_model_props(
-        model,
-        {
-            INPUTS_KEY: json.dumps({k: v.as_json() for k, v in inputs.items()}, separators=(",", ":")),
-            WEIGHTS_KEY: json.dumps({k: v.as_json() for k, v in recipes.items()}, separators=(",", ":")),
-        },
-    )
+    note(model, inputs, recipes)
+
+
+def note(
+    model: onnx.ModelProto,
+    inputs: Mapping[str, Draw],
+    weights: Mapping[str, Draw],
+    dynamic: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the recipes, and what is dynamic, into the model's metadata."""
+    texts: dict[str, Any] = {
+        INPUTS_KEY: {k: v.as_json() for k, v in inputs.items()},
+        WEIGHTS_KEY: {k: v.as_json() for k, v in weights.items()},
+    }
+    if dynamic:
+        texts[DYNAMIC_KEY] = dynamic
+    helper.set_model_props(model, {k: json.dumps(v, separators=(",", ":")) for k, v in texts.items()})
 
 
 def _is_weight(name: str, array: np.ndarray, parameters: set[str]) -> bool:
@@ -186,6 +214,9 @@ def store_types(model: onnx.ModelProto, measured: Mapping[str, tuple[int, tuple[
     inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
     said = {v.name: v.type.tensor_type for v in (*inferred.graph.value_info, *inferred.graph.output)}
     outputs = {o.name: o.type.tensor_type for o in model.graph.output}
+    for output in model.graph.output:
+        if not output.type.tensor_type.HasField("shape"):
+            output.CopyFrom(helper.make_tensor_value_info(output.name, *measured[output.name]))
     del model.graph.value_info[:]
     for node in model.graph.node:
         for name in filter(None, node.output):
@@ -200,7 +231,9 @@ def _agree(name: str, source: Mapping[str, onnx.TypeProto.Tensor], elem_type: in
     declared = source.get(name)
     if declared is None:
         return
+    # After an operator that inference does not know there is no shape.
     dims = [d.dim_value if d.HasField("dim_value") else None for d in declared.shape.dim]
+    dims = dims if declared.HasField("shape") else [None] * len(shape)
     known = len(dims) == len(shape) and all(d in (None, s) for d, s in zip(dims, shape, strict=True))
     if declared.elem_type != elem_type or not known:
         raise ValueError(f"{name}: a run gives type {elem_type} and shape {shape}, the graph says {declared}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import nn
 
 from conformance.draws import Draw, integers, normal, values
 
-__all__ = ["Built", "Call", "Feed", "Reference", "cache_feeds", "ids", "mask", "pixels", "real"]
+__all__ = ["Built", "Call", "Dynamic", "Feed", "Reference", "cache_feeds", "hf", "ids", "mask", "pixels", "real"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +36,23 @@ class Built:
 
 
 @dataclass(frozen=True, slots=True)
+class Dynamic:
+    """Axes whose length a backend learns at run time: for each input, names of its axes; and the lengths, by name,
+    at which the model is run besides those of its feeds."""
+
+    axes: Mapping[str, Mapping[int, str]]
+    sizes: tuple[Mapping[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Reference:
     """An architecture. ``source``: where the definition comes from; ``licence``: that definition's.
 
     ``fold``: whether the exporter's rewriter may fold batch normalisation into convolutions, as deployed
     graphs have it; without, the graph keeps BatchNormalization nodes, as an importer of training graphs sees it.
+    ``form``: the numbers that the deployed graph computes in, a key of `forms.FORMS`. ``suite``: the smallest that
+    has the model. ``state``: whether it takes and gives a cache or another state. ``wild``: why its activations leave
+    the usual range, where that is the architecture's own.
     """
 
     name: str
@@ -50,6 +62,11 @@ class Reference:
     build: Callable[[], Built]
     opset: int = 20
     fold: bool = True
+    form: str = "float32"
+    suite: str = "full"
+    state: bool = False
+    dynamic: Dynamic | None = None
+    wild: str = ""
 
 
 class Call(nn.Module):
@@ -62,6 +79,15 @@ class Call(nn.Module):
 
     def forward(self, *tensors: torch.Tensor) -> Any:
         return self._function(self.net, *tensors)
+
+
+def hf(name: str, **config: Any) -> nn.Module:
+    """A model of transformers by its class's name, from its configuration's defaults and what differs from them."""
+    import transformers
+
+    model = getattr(transformers, name)
+    net: nn.Module = model(model.config_class(**config))
+    return net
 
 
 def pixels(height: int, width: int, channels: int = 3) -> Feed:

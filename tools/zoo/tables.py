@@ -13,12 +13,15 @@ from typing import Any
 
 import onnx
 
-from conformance.models.store import ModelEntry
+from conformance.cuts import blocks_of, identity, opened, piece
+from conformance.models.store import ModelEntry, parse
 
 from .core import CORE
+from .measure import Layer, Measured
 
-__all__ = ["digest_of", "operator_table", "read_manifest", "write_tables"]
+__all__ = ["derive_tables", "digest_of", "operator_table", "read_manifest", "write_tables"]
 
+HEALTH = Path("tools/zoo/health")
 MANIFEST = Path("conformance/models/manifest.json")
 SETS = Path("conformance/models/operator_sets.json")
 PAGE = Path("docs/models.md")
@@ -43,26 +46,56 @@ def read_manifest(root: Path) -> list[dict[str, Any]]:
     return list(_read(root / MANIFEST).get("models", []))
 
 
-def write_tables(root: Path, order: Iterable[str], entry: ModelEntry, measured: Mapping[str, Any]) -> None:
-    """Put one model's entry into the manifest and derive the rest again from all stored graphs."""
+def write_tables(
+    root: Path, order: Iterable[str], entry: ModelEntry, measured: Measured, record: Mapping[str, Any]
+) -> None:
+    """Put one model's entry into the manifest and derive the rest again from all stored graphs. ``record``: what
+    the manifest says of its export."""
     entries = {e["name"]: e for e in read_manifest(root)} | {entry.name: asdict(entry)}
     entries = {name: entries[name] for name in order if name in entries}
-    exports = _read(root / MANIFEST).get("exports", {}) | {entry.name: _export_record(measured)}
+    exports = _read(root / MANIFEST).get("exports", {}) | {entry.name: dict(record)}
     exports = {name: exports[name] for name in entries}
     _write(root / MANIFEST, {"format": 1, "models": list(entries.values()), "exports": exports})
-    graphs = {n: onnx.load(root / "conformance/models/graphs" / f"{n}.onnx").graph for n in entries}
-    counts = {n: Counter(node.op_type for node in g.node) for n, g in graphs.items()}
+    _write_layers(root / HEALTH / f"{entry.name}.csv", measured.layers)
+    derive_tables(root)
+
+
+def _write_layers(path: Path, layers: Iterable[Layer]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    with path.open("w", encoding="utf-8") as stream:
+        stream.write("layer,mean,std,zeros,saturated\n")
+        for x in layers:
+            stream.write(f"{x.node},{x.mean:.3g},{x.std:.3g},{x.zeros:.3g},{x.saturated:.3g}\n")
+
+
+def derive_tables(root: Path) -> None:
+    """Write the operator sets and the page about the models again, from the manifest and the stored graphs."""
+    stored = _read(root / MANIFEST)
+    protos = {
+        e["name"]: onnx.load(root / "conformance/models/graphs" / f"{e['name']}.onnx") for e in stored["models"]
+    }
+    counts = {n: Counter(_label(node) for node in p.graph.node) for n, p in protos.items()}
     sets = operator_table(counts)
     _write(root / SETS, sets)
-    (root / PAGE).write_text(_page(list(entries.values()), exports, sets, counts), encoding="utf-8")
+    cases = _cases(protos)
+    (root / PAGE).write_text(_page(stored["models"], stored["exports"], sets, counts, cases), encoding="utf-8")
 
 
-def _export_record(measured: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "versions": measured["versions"],
-        "output_std": float(f"{measured['output_std']:.3g}"),
-        "largest": float(f"{measured['largest']:.3g}"),
-    }
+def _label(node: onnx.NodeProto) -> str:
+    return f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+
+
+def _cases(protos: Mapping[str, onnx.ModelProto]) -> dict[str, tuple[int, int]]:
+    """For each model the nodes and the blocks that are like none before, in the manifest's order."""
+    seen: set[str] = set()
+    found = {}
+    for name, proto in protos.items():
+        reference = opened(parse(name, proto))
+        nodes = {identity(reference, piece(reference, [p])) for p in range(len(reference.nodes))} - seen
+        blocks = {identity(reference, part) for part in blocks_of(reference)} - seen
+        seen |= nodes | blocks
+        found[name] = (len(nodes), len(blocks))
+    return found
 
 
 def operator_table(counts: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
@@ -73,6 +106,8 @@ def operator_table(counts: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
     for count in counts.values():
         nodes = sum(count.values())
         for operator, times in count.items():
+            if "." in operator:  # an extension belongs to no set
+                continue
             weight[operator] = weight.get(operator, Fraction(0)) + Fraction(times, nodes * len(counts))
             models[operator] += 1
     table = {
@@ -90,10 +125,16 @@ HEAD = """# Reference models
 
 Graphs that people really run, at their real sizes, stored without weights
 ([why](adr/0005-models-without-weights.md)). Weights are drawn from recipes that were fitted to the framework's own
-initialisation, the same bits on every machine; nothing is downloaded.
+initialisation, the same bits on every machine; nothing is downloaded. `make zoo MODEL=NAME` exports one again, in an
+environment of its own; with the versions that the manifest names the digest is the same.
 
-| model | domain | opset | nodes | operators | parameters | multiply-adds | source | licence |
-|---|---|--:|--:|--:|--:|--:|---|---|
+*Cases*: nodes and blocks that are like none in a model above; one that stands in many models runs once.
+*Form*: the numbers that the graph computes in. *S*: takes and gives a cache or another state. *D*: runs at several
+lengths with one prepared model. *Suite*: the smallest that has the model; `full` has all, and `--model` takes any
+([why](adr/0015-which-models-a-suite-has.md)).
+
+| model | domain | suite | form | | opset | nodes | operators | cases | parameters | GFLOP | source | licence |
+|---|---|---|---|---|--:|--:|--:|--:|--:|--:|---|---|
 """
 
 
@@ -102,35 +143,54 @@ def _page(
     exports: Mapping[str, Any],
     sets: Mapping[str, Any],
     counts: Mapping[str, Mapping[str, int]],
+    cases: Mapping[str, tuple[int, int]],
 ) -> str:
     lines = [HEAD.rstrip("\n")]
     for e in entries:
+        marks = " ".join(mark for key, mark in (("state", "S"), ("dynamic", "D")) if e[key])
         lines.append(
-            f"| {e['name']} | {e['domain']} | {e['opset']} | {e['nodes']} | {e['operators']} "
-            f"| {e['parameters'] / 1e6:.1f} M | {e['macs'] / 1e9:.2f} G | {e['source']} | {e['licence']} |"
+            f"| {e['name']} | {e['domain']} | {e['suite']} | {e['form']} | {marks} | {e['opset']} | {e['nodes']} "
+            f"| {e['operators']} | {sum(cases[e['name']])} | {e['parameters'] / 1e6:.1f} M "
+            f"| {2 * e['macs'] / 1e9:.2f} | {e['source']} | {e['licence']} |"
         )
-    total = {k: sum(e[k] for e in entries) for k in ("nodes", "parameters", "macs", "size")}
+    total = {k: sum(e[k] for e in entries) for k in ("nodes", "parameters", "macs", "size", "state", "dynamic")}
     domains = Counter(e["domain"] for e in entries)
+    forms = Counter(e["form"] for e in entries)
+    operators = {o for c in counts.values() for o in c}
+    nodes, blocks = (sum(found) for found in zip(*cases.values(), strict=True))
     lines += [
-        f"| **{len(entries)} models** | {len(domains)} domains | | {total['nodes']} | {len(sets['weight'])} "
-        f"| {total['parameters'] / 1e6:.0f} M | {total['macs'] / 1e9:.1f} G "
+        f"| **{len(entries)} models** | {len(domains)} domains | | | | | {total['nodes']} | {len(operators)} "
+        f"| {nodes + blocks} | {total['parameters'] / 1e6:.0f} M | {2 * total['macs'] / 1e9:.0f} "
         f"| {total['size'] / 1e6:.1f} MB stored | |",
         "",
-        "Every shape is static and the batch is 1, but for the recommenders. A text generator is one step with a",
-        "cache of keys and values: one new token after 64, of which 5 are padding.",
+        f"{total['nodes']} nodes become {nodes} cases of single operators, and {blocks} blocks. {total['state']} models",
+        f"have a state, {total['dynamic']} dynamic axes. By form: {', '.join(f'{n} {f}' for f, n in forms.most_common())}.",
+        f"By domain: {', '.join(f'{n} {d}' for d, n in domains.most_common())}.",
         "",
-        "Health of the networks in float32, as measured when they were exported: the standard deviation of the",
-        "first output, and the largest magnitude of any intermediate.",
+        "Shapes are static where a model is not marked D, and the batch is 1, but for the recommenders. A text",
+        "generator is one step with a cache of keys and values: one new token after 64, of which 5 are padding.",
         "",
-        "| model | first output | largest intermediate |",
-        "|---|--:|--:|",
+        "## Health",
+        "",
+        "As measured when they were exported: the standard deviation of the first output, the largest magnitude of any",
+        "intermediate (float16 ends at 65504), the smallest deviation that a layer has, the largest shares of zeros and",
+        "of saturated elements. `tools/zoo/health/` has the figures of every layer.",
+        "",
+        "| model | first output | largest | smallest deviation | zeros | saturated | |",
+        "|---|--:|--:|--:|--:|--:|---|",
     ]
-    lines += [f"| {n} | {r['output_std']:.3g} | {r['largest']:.3g} |" for n, r in exports.items()]
+    for name, r in exports.items():
+        figures = " | ".join(
+            f"{r[key]:.3g}" for key in ("output_std", "largest", "least_std", "zeros", "saturated")
+        )
+        lines.append(f"| {name} | {figures} | {r.get('wild', '')} |")
     lines += ["", CORE_TEXT.strip(), "", "| operator | set | models | share of nodes |", "|---|---|--:|--:|"]
-    in_models = {o: sum(o in c for c in counts.values()) for o in sets["weight"]}
-    for operator, share in sorted(sets["weight"].items(), key=lambda item: -item[1]):
+    in_models = {o: sum(o in c for c in counts.values()) for o in operators}
+    weights = sets["weight"]
+    for operator in sorted(operators, key=lambda o: (-weights.get(o, 0.0), o)):
         names = [s for s in ("core", "common") if operator in sets[s]]
-        lines.append(f"| {operator} | {', '.join(names)} | {in_models[operator]} | {share * 100:.2f} % |")
+        share = f"{weights[operator] * 100:.2f} %" if operator in weights else ""
+        lines.append(f"| {operator} | {', '.join(names)} | {in_models[operator]} | {share} |")
     return "\n".join(lines) + "\n"
 
 

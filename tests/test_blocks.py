@@ -1,0 +1,129 @@
+"""Blocks of reference models: what stands in one, and what may come out of it where it is quantised."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from conformance.cuts import blocks_of, opened
+from conformance.graphs import nodes_of
+from conformance.judge import judge
+from conformance.models.store import INPUTS_KEY, WEIGHTS_KEY, parse
+from conformance.numerics import Expected
+from conformance.oracle import expect_graph
+from conformance.spec import Verdict
+
+SCALE = np.float32(0.1)
+
+
+def quantised_pair() -> onnx.ModelProto:
+    """x (uint8) and w (int8), both dequantised, a product, its quantised result: what a compiler makes one kernel of."""
+    nodes = [
+        helper.make_node("DequantizeLinear", ["x", "scale", "zero"], ["dx"], name="a"),
+        helper.make_node("DequantizeLinear", ["w", "scale"], ["dw"], name="b"),
+        helper.make_node("MatMul", ["dx", "dw"], ["y"], name="c"),
+        helper.make_node("Relu", ["y"], ["r"], name="d"),
+        helper.make_node("QuantizeLinear", ["r", "scale", "zero"], ["q"], name="e"),
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["out"], name="f"),
+    ]
+    info = helper.make_tensor_value_info
+    model = helper.make_model(
+        helper.make_graph(
+            nodes,
+            "g",
+            [info("x", TensorProto.UINT8, [2, 3]), info("w", TensorProto.INT8, [3, 4])],
+            [info("out", TensorProto.FLOAT, [2, 4])],
+            [
+                numpy_helper.from_array(SCALE, "scale"),
+                numpy_helper.from_array(np.uint8(3), "zero"),
+            ],
+            value_info=[
+                info("dx", TensorProto.FLOAT, [2, 3]),
+                info("dw", TensorProto.FLOAT, [3, 4]),
+                info("y", TensorProto.FLOAT, [2, 4]),
+                info("r", TensorProto.FLOAT, [2, 4]),
+                info("q", TensorProto.UINT8, [2, 4]),
+            ],
+        ),
+        opset_imports=[helper.make_opsetid("", 20)],
+    )
+    notes = {INPUTS_KEY: {"x": {"kind": "auto"}}, WEIGHTS_KEY: {"w": {"kind": "auto"}}}
+    helper.set_model_props(model, {k: json.dumps(v) for k, v in notes.items()})
+    return model
+
+
+def test_a_block_of_a_quantised_model_goes_from_integers_to_integers() -> None:
+    (block,) = blocks_of(opened(parse("pair", quantised_pair())))
+    assert block.positions == (0, 1, 2, 3, 4)
+    assert block.inputs == ("x",)
+    assert set(block.constants) == {"w", "scale", "zero"}
+    assert block.outputs == ("q",)
+
+
+def test_a_dequantised_value_that_others_read_too_stays_outside() -> None:
+    model = quantised_pair()
+    model.graph.node.insert(1, helper.make_node("Neg", ["dx"], ["other"], name="g"))
+    model.graph.value_info.append(helper.make_tensor_value_info("other", TensorProto.FLOAT, [2, 3]))
+    (block,) = blocks_of(opened(parse("pair", model)))
+    assert block.inputs == ("dx",)
+    assert block.outputs == ("q",)
+
+
+def product(values: np.ndarray, weights: np.ndarray) -> Expected:
+    """What is expected of the quantised product of float32 numbers, in steps of 1."""
+    info = helper.make_tensor_value_info
+    model = helper.make_model(
+        helper.make_graph(
+            [
+                helper.make_node("MatMul", ["x", "w"], ["y"]),
+                helper.make_node("QuantizeLinear", ["y", "scale", "zero"], ["q"]),
+            ],
+            "g",
+            [
+                info("x", TensorProto.FLOAT, values.shape),
+                info("w", TensorProto.FLOAT, weights.shape),
+                info("scale", TensorProto.FLOAT, []),
+                info("zero", TensorProto.INT8, []),
+            ],
+            [info("q", TensorProto.INT8, None)],
+            value_info=[info("y", TensorProto.FLOAT, None)],
+        ),
+        opset_imports=[helper.make_opsetid("", 21)],
+    )
+    constants = {"scale": np.float32(1.0), "zero": np.int8(0)}
+    feeds = {"x": values, "w": weights, **constants}
+    (expected,) = expect_graph(nodes_of(model), feeds, {"q": "int8"}, constants.get, key="product")
+    return expected
+
+
+def test_at_a_tie_that_rounding_decides_either_neighbour_is_right_and_no_other() -> None:
+    """Sums of 64 terms next to 2.5, which float32 cannot tell from it, and one that is clearly 2."""
+    x = np.full((1, 64), 1.0, np.float32)
+    w = np.full((64, 2), np.float32(2.5 / 64), np.float32)
+    w[0, 0] += np.float32(1e-8)
+    w[:, 1] = np.float32(2.1 / 64)
+    expected = product(x, w)
+    for answer, verdict in (([2, 2], "pass"), ([3, 2], "pass"), ([4, 2], "inaccurate"), ([2, 3], "inaccurate")):
+        given = judge((expected,), [np.array([answer], np.int8)], (), {})
+        assert given.verdict is Verdict(verdict), answer
+
+
+def test_an_integer_that_no_quantiser_made_has_one_right_value() -> None:
+    info = helper.make_tensor_value_info
+    model = helper.make_model(
+        helper.make_graph(
+            [helper.make_node("Cast", ["x"], ["y"], to=TensorProto.INT8), helper.make_node("Neg", ["y"], ["z"])],
+            "g",
+            [info("x", TensorProto.FLOAT, [2])],
+            [info("z", TensorProto.INT8, [2])],
+            value_info=[info("y", TensorProto.INT8, [2])],
+        ),
+        opset_imports=[helper.make_opsetid("", 21)],
+    )
+    feeds = {"x": np.array([2.0, -3.0], np.float32)}
+    (expected,) = expect_graph(nodes_of(model), feeds, {"z": "int8"}, {}.get, key="cast")
+    assert judge((expected,), [np.array([-2, 3], np.int8)], (), {}).verdict is Verdict.PASS
+    assert judge((expected,), [np.array([-2, 4], np.int8)], (), {}).verdict is not Verdict.PASS
