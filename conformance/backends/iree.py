@@ -24,7 +24,7 @@ _DECLINED = (
     "unsupported",
     "not supported",
     "not yet implemented",
-    "unhandled",
+    "nhandled",
     "could not map dtype",
 )
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 f32, i32, i64, u8 = np.float32, np.int32, np.int64, np.uint8
 NAN, INF = math.nan, math.inf
@@ -537,6 +537,44 @@ ask(
     domain=MS,
 )
 
+ask(
+    "Hardmax: the first of equal maxima in a long row",
+    "Hardmax",
+    [np.where(np.isin(np.arange(31), (9, 12)), 1, 0).astype(f32).reshape(1, 31)],
+    np.eye(31, dtype=f32)[9:10],
+)
+ask(
+    "QuantizeLinear: x/scale is rounded, then the zero point added: round(-5.5) + 3",
+    "QuantizeLinear",
+    [f32([-1.375, 0.125]), f32(0.25), np.int8(3)],
+    np.int8([-3, 3]),
+    constants=(1, 2),
+)
+peak = np.zeros((1, 1, 4, 4), f32)
+peak[0, 0, 1, 1] = 1
+ask(
+    "RoiAlign, as many samples as the region is long: of four around a peak each takes a quarter of it",
+    "RoiAlign",
+    [peak, f32([[0, 0, 2, 2]]), i64([0])],
+    np.full((1, 1, 1, 1), 0.25, f32),
+    constants=(2,),
+    coordinate_transformation_mode="output_half_pixel",
+)
+ask(
+    "Unique of nine columns with four different ones",
+    "Unique",
+    [f32([[0, 0, 1, 1, 0, 0, 1, 0, 0], [0, 1, 0, 1, 0, 1, 1, 0, 0]])],
+    f32([[0, 0, 1, 1], [0, 1, 0, 1]]),
+    axis=1,
+)
+ask(
+    "Mul by subnormal constants: 1e38 · 1e-39",
+    "Mul",
+    [f32([1e38, 1e38]), f32([1e-39, 2e-39])],
+    f32([0.1, 0.2]),
+    constants=(1,),
+)
+
 drawn = helper.make_graph(
     [
         helper.make_node("RandomNormal", [], ["n"], shape=[65536]),
@@ -552,6 +590,18 @@ drawn_model = helper.make_model(drawn, opset_imports=[helper.make_opsetid("", 21
 QUESTIONS.append(
     Question("RandomNormal: of 65536 numbers some are below -2", drawn_model, {"least": f32(-2)}, [f32(1)])
 )
+there = helper.make_graph(
+    [
+        helper.make_node("Cast", ["x"], ["e"], to=TensorProto.FLOAT8E4M3FN),
+        helper.make_node("Cast", ["e"], ["y0"], to=1),
+    ],
+    "g",
+    [_value("x", f32([500, -1e6, 1]))],
+    [_value("y0", f32([448, -448, 1]))],
+)
+there_model = helper.make_model(there, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+feed = {"x": f32([500, -1e6, 1])}
+QUESTIONS.append(Question("Cast to float8e4m3fn saturates at 448", there_model, feed, [f32([448, -448, 1])]))
 
 
 # --------------------------------------------------------------------------------------------------- engines
