@@ -22,8 +22,8 @@ from conformance import models
 from conformance.operators import catalogue
 from conformance.plan import Selection, build_plan
 catalogue()
-paths = [files("conformance.models") / "graphs" / f"{name}.onnx"
-         for name, entry in models.manifest().items() if entry.suite == "standard"]
+names = [name for name, entry in models.manifest().items() if entry.suite == "standard"]
+paths = [files("conformance.models") / "graphs" / f"{name}.onnx" for name in names]
 started = time.perf_counter()
 """
 _PLAN = """

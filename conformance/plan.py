@@ -407,9 +407,9 @@ def _model_cases(name: str, selection: Selection, known: dict[str, _Open]) -> tu
     wholes = [whole]
     if reference.model.axes:
         wholes.append(replace(whole, id=f"{name}/dynamic-shapes", digest=f"{entry.digest}-dynamic", tags=DYNAMIC))
-    for each in wholes:
-        known[each.id] = _Open(each, {name: [0]})
-        new.append(each.id)
+    for run in wholes:
+        known[run.id] = _Open(run, {name: [0]})
+        new.append(run.id)
     return ModelPlan(
         name, entry.domain, tuple(nodes), tuple(dict.fromkeys(blocks)), whole.id, entry.parameters
     ), new

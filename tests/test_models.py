@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import hashlib
 import json
 from collections.abc import Callable
@@ -39,9 +40,12 @@ HEALTH = Path(__file__).parents[1] / "tools" / "zoo" / "health"
 EXTENSION = "com.microsoft"
 
 
+loaded = functools.cache(models.load)  # no test changes what it is given
+
+
 @pytest.fixture(params=NAMES)
 def model(request: pytest.FixtureRequest) -> models.Model:
-    return models.load(request.param)
+    return loaded(request.param)
 
 
 def test_the_manifest_and_the_folder_hold_the_same_models() -> None:
@@ -127,7 +131,10 @@ def test_every_graph_input_has_a_recipe_inputs_first(model: models.Model) -> Non
 
 
 def test_what_stays_in_the_file_is_small_or_no_real_number(model: models.Model) -> None:
+    scales = {n.input[1] for n in model.proto.graph.node if n.op_type == "DequantizeLinear"}
     for tensor in model.proto.graph.initializer:
+        if tensor.name in scales:
+            continue
         array = numpy_helper.to_array(tensor)
         assert array.size <= 256 or array.dtype.kind != "f" or len(np.unique(array)) <= 4, tensor.name
 
@@ -166,10 +173,14 @@ def test_a_form_is_in_the_graph_and_not_only_in_the_name(model: models.Model) ->
     assert ("MatMulNBits" in operators) == (form == "int4")
 
 
-def test_scales_of_quantised_weights_are_positive(model: models.Model) -> None:
+def test_the_scale_of_a_quantised_bias_is_the_product_of_the_other_two(model: models.Model) -> None:
+    """What kernels on integers take for granted, whatever the graph says."""
+    made = {n.output[0]: n for n in model.proto.graph.node if n.op_type == "DequantizeLinear"}
+    held = {i.name: numpy_helper.to_array(i) for i in model.proto.graph.initializer}
     for node in model.proto.graph.node:
-        if node.op_type in ("QuantizeLinear", "DequantizeLinear") and node.input[1] in model.weights:
-            assert model.weights[node.input[1]].a > 0, node.name
+        if node.op_type == "Conv" and len(node.input) == 3 and node.input[2] in made:
+            x, w, bias = (held[made[i].input[1]] for i in node.input)
+            np.testing.assert_allclose(bias, x * w, rtol=1e-6, err_msg=node.name)
 
 
 DYNAMIC = [n for n, e in models.manifest().items() if e.dynamic]
@@ -218,7 +229,8 @@ def test_activations_neither_vanish_nor_explode(name: str) -> None:
     assert record["largest"] < 65504 or "wild" in record
     assert all(abs(x["mean"]) + 4 * x["std"] < 65504 or "wild" in record for x in layers)
     alive = [x for x in layers if x["std"] > 1e-5 and x["zeros"] < 0.995]
-    assert len(alive) >= 0.9 * len(layers)
+    # A detector's decoder starts with zeros, a probability alone has no deviation.
+    assert len(layers) - len(alive) <= max(2, len(layers) // 10)
     assert sum(x["saturated"] > 0.9 for x in layers) <= 0.05 * len(layers)
 
 
@@ -292,7 +304,7 @@ def test_a_damaged_installation_is_found(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_the_operator_sets_follow_from_the_stored_graphs() -> None:
     sets = models.operator_sets()
-    graphs = {n: models.load(n).proto.graph for n in NAMES}
+    graphs = {n: loaded(n).proto.graph for n, e in models.manifest().items() if e.suite == "standard"}
     counts = {n: [node.op_type for node in g.node if not node.domain] for n, g in graphs.items()}
     occurring = {o for ops in counts.values() for o in ops}
     assert set(sets["weight"]) == occurring

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -347,7 +348,11 @@ REFERENCES = (
         fold=False,
     ),
     _reference(
-        "deepfm", RECOMMENDATION, f"Guo et al. (2017), {CRITEO}", lambda: ranked(FactorisationMachine()), opset=18
+        "deepfm",
+        RECOMMENDATION,
+        f"Guo et al. (2017), {CRITEO}",
+        lambda: replace(ranked(FactorisationMachine()), gains={"table.weight": 0.2}),
+        opset=18,
     ),
     _reference("dcn-v2", RECOMMENDATION, f"Wang et al. (2021), {CRITEO}", lambda: ranked(CrossNetwork())),
     _reference("din", RECOMMENDATION, "Zhou et al. (2018), 32 users' last 50 items", interest),

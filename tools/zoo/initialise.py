@@ -15,7 +15,7 @@ from torch import nn
 
 from conformance.draws import Draw, full, normal, uniform
 
-__all__ = ["THIN", "enliven", "fit", "is_thin", "rounded", "thin"]
+__all__ = ["THIN", "enliven", "fit", "is_thin", "thin"]
 
 SCALE = (0.5, 1.5)  # of a normalisation, where the framework has ones
 BIAS = 0.05  # standard deviation, where the framework has zeros
@@ -68,7 +68,7 @@ def is_thin(tensor: torch.Tensor) -> bool:
     return tensor.numel() > 1 and not any(tensor.stride())
 
 
-def rounded(value: float) -> float:
+def _round(value: float) -> float:
     """Three significant digits."""
     return float(f"{value:.3g}")
 
@@ -88,5 +88,5 @@ def fit(array: np.ndarray) -> Draw:
     kurtosis = float(np.square(squares).mean())
     if flat.size >= FEW and kurtosis < (UNIFORM_KURTOSIS + NORMAL_KURTOSIS) / 2:
         half = math.sqrt(3.0) * std
-        return uniform(rounded(mean - half), rounded(mean + half))
-    return normal(rounded(mean), rounded(std))
+        return uniform(_round(mean - half), _round(mean + half))
+    return normal(_round(mean), _round(std))

@@ -14,7 +14,7 @@ from conformance.draws import Draw, uniform
 from conformance.models.store import DYNAMIC_KEY, INPUTS_KEY, WEIGHTS_KEY
 
 from .forms import quantised_draw
-from .initialise import SCALE, THIN, fit, rounded
+from .initialise import SCALE, THIN, fit
 
 __all__ = ["normalise", "note", "store_types", "strip_weights"]
 
@@ -169,11 +169,10 @@ def strip_weights(model: onnx.ModelProto, parameters: set[str], inputs: Mapping[
         array = numpy_helper.to_array(tensor)
         if array.dtype.kind in "iu" and tensor.name in integers and array.size > LARGE:
             recipes[tensor.name] = quantised_draw(array, fit(array))
-        elif not _is_weight(tensor.name, array, parameters):
+        elif tensor.name in scales or not _is_weight(tensor.name, array, parameters):
+            # The scale of a bias is the product of the other two: drawn apart they would not fit together.
             kept.append(tensor)
             continue
-        elif tensor.name in scales:  # positive, whatever their distribution
-            recipes[tensor.name] = uniform(rounded(array.min()), rounded(array.max()))
         else:
             recipes[tensor.name] = uniform(*SCALE) if tensor.name in variances else fit(array)
         graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))

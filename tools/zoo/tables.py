@@ -75,7 +75,7 @@ def derive_tables(root: Path) -> None:
         e["name"]: onnx.load(root / "conformance/models/graphs" / f"{e['name']}.onnx") for e in stored["models"]
     }
     counts = {n: Counter(_label(node) for node in p.graph.node) for n, p in protos.items()}
-    sets = operator_table(counts)
+    sets = operator_table({e["name"]: counts[e["name"]] for e in stored["models"] if e["suite"] == "standard"})
     _write(root / SETS, sets)
     cases = _cases(protos)
     (root / PAGE).write_text(_page(stored["models"], stored["exports"], sets, counts, cases), encoding="utf-8")
@@ -106,8 +106,6 @@ def operator_table(counts: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
     for count in counts.values():
         nodes = sum(count.values())
         for operator, times in count.items():
-            if "." in operator:  # an extension belongs to no set
-                continue
             weight[operator] = weight.get(operator, Fraction(0)) + Fraction(times, nodes * len(counts))
             models[operator] += 1
     table = {
@@ -197,8 +195,8 @@ def _page(
 CORE_TEXT = """
 ## Operator sets
 
-An operator's weight is the mean, over the models, of its share of the model's nodes. **Common** is every operator
-that occurs in two or more models. **Core** is a frozen list of 35: what three or more of the 25 models used when it
-was frozen, except Sin and Cos (rotary embeddings alone), with Split in their place; `tools/zoo/core.py` has it. All
-are in `conformance/models/operator_sets.json`, with a digest.
+The sets are those of the standard suite's models. An operator's weight is the mean, over them, of its share of the
+model's nodes. **Common** is every operator that occurs in two or more of them. **Core** is a frozen list of 35: what three
+or more of the 25 models used when it was frozen, except Sin and Cos (rotary embeddings alone), with Split in their place;
+`tools/zoo/core.py` has it. All are in `conformance/models/operator_sets.json`, with a digest. *Models* counts all.
 """
