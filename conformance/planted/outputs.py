@@ -239,10 +239,11 @@ def _integers(
     return spoilt
 
 
-# What NaN comes to among elements that are put into order, ONNX does not say of these, nor what class it makes, nor what
-# scale a tensor with NaN gets: no case asks.
+# What NaN comes to among elements that are compared, ONNX does not say of these, nor what class it makes, nor what scale a
+# tensor with NaN gets: no case asks.
 _ORDERING = frozenset(
-    "TopK Unique MaxPool GlobalMaxPool MaxRoiPool LinearClassifier SVMClassifier DynamicQuantizeLinear".split()
+    "TopK Unique MaxPool GlobalMaxPool MaxRoiPool LinearClassifier SVMClassifier DynamicQuantizeLinear "
+    "Max Min Clip Relu HardSigmoid Celu".split()
 )
 # Infinity in one place becomes infinity or NaN in others, by the way in which a transform or an interpolation is done.
 _SPREADING = frozenset("DFT STFT DeformConv LinearClassifier SVMClassifier DynamicQuantizeLinear".split())
