@@ -459,8 +459,8 @@ def _packed_samples() -> Iterator[Sample]:
         alone = tensor(1, 1, 4), tensor(4, 48, draw=full(0.0)), tensor(48, draw=values(*items))
         kept = sample("", alone, dtypes, tags=s.SPECIAL)
         yield replace(kept, name=f"one-token-{name}", attributes={"num_heads": 2})
-    # A past whose first key is the heavy one, with the value 1 against the others' -1; the query is the bias's (1, 1).
-    heavy = values(3.75, 3.75, *[0.0] * 2 * (KEYS - 2), 1.0, 1.0, *[-1.0] * 2 * (KEYS - 2))
+    # A past whose first key is the heavy one, the only one with a value; the query is the bias's (1, 1).
+    heavy = values(3.75, 3.75, *[0.0] * 2 * (KEYS - 2), 1.0, 1.0, *[0.0] * 2 * (KEYS - 2))
     query = tensor(1, 1, 4), tensor(4, 6, draw=full(0.0)), tensor(6, draw=values(1.0, 1.0, *[0.0] * 4))
     leaning = *query, None, tensor(2, 1, 1, KEYS - 1, 2, draw=heavy)
     yield Sample("one-heavy-key", leaning, {"num_heads": 1, "scale": 1.0}, outputs=2, dtypes=GPU[1:])
