@@ -39,6 +39,7 @@ __all__ = [
     "expect_content",
     "expect_graph",
     "model_goldens",
+    "piece_rule",
     "rules_of",
 ]
 
@@ -448,8 +449,11 @@ def _between(
     weight: Callable[[str], np.ndarray | None],
 ) -> Expected:
     """The quantiser's values at both ends of what rounding leaves of its input, each end moved outwards by 4u as
-    the operator's own cases have it; the value alone where nothing in the piece is quantised from real numbers."""
+    the operator's own cases have it. Where no such input is known: one more or less where a disturbed run had another."""
     low = high = expected.value
+    if (node is None or source is None) and expected.spread is not None:
+        tie = np.isinf(expected.spread)
+        low, high = low.astype(np.float64) - tie, high.astype(np.float64) + tie
     if node is not None and source is not None:
         reach = allowed(source) + 4.0 * lookup(source.dtype).u * np.abs(source.value)
         # `cuts` has only quantisers with a constant scale end a piece.

@@ -297,7 +297,7 @@ def _scattering(track: Track) -> np.ndarray:
 def tail(values: np.ndarray, share: float) -> Callable[[np.ndarray], np.ndarray]:
     """The chance of a value beyond x, by peaks over a threshold: a generalised Pareto distribution fitted to the upper
     ``share`` of the values by probability-weighted moments (Hosking & Wallis, Technometrics 29, 1987), with no upper
-    end even where the fit has one; below the threshold, the share that was seen.
+    end even where the fit has one; below the threshold, the share that was seen there or beyond.
 
     ``values``: at least two of them. Returns a function of an array of any shape.
     """
@@ -316,7 +316,7 @@ def tail(values: np.ndarray, share: float) -> Callable[[np.ndarray], np.ndarray]
 
     def beyond(x: np.ndarray) -> np.ndarray:
         x = np.asarray(x, dtype=np.float64)
-        seen = 1.0 - np.searchsorted(ordered, x, side="right") / len(ordered)
+        seen = 1.0 - np.searchsorted(ordered, x, side="left") / len(ordered)
         above = np.maximum(x - threshold, 0.0) / max(scale, 1e-300)
         fitted = np.exp(-above) if shape == 0.0 else (1.0 + shape * above) ** (-1.0 / shape)
         return np.where(x > threshold, fitted * (count / len(ordered)), seen)

@@ -15,7 +15,7 @@ from .graphs import Node, nodes_of
 from .interpreter import operator_of
 from .numerics import COMPOSITE_SIGMAS, Expected
 from .operators import catalogue
-from .oracle import COMPOSITE, effective_rule, expect, expect_graph
+from .oracle import COMPOSITE, effective_rule, expect, expect_graph, piece_rule
 from .rules import Exact, Rule
 from .vectors import Vector, flat
 
@@ -40,7 +40,7 @@ def _weights(vector: Vector) -> Mapping[str, np.ndarray]:
 def rules_of_vector(vector: Vector, node: Node | None) -> tuple[Rule, ...]:
     """The rule of each output of a vector that the catalogue defines."""
     if node is None:
-        return tuple(effective_rule(COMPOSITE, dtype_of(o)) for o in vector.outputs)
+        return tuple(piece_rule(dtype_of(o)) for o in vector.outputs)
     operator = operator_of(node)
     return tuple(effective_rule(operator.rule_for(i), d) for i, d in enumerate(node.dtypes) if d)
 

@@ -83,7 +83,7 @@ def fused_gemm(a: Array, b: Array, c: Array | float = 0.0, **w: Any) -> list[Arr
 
 def fused_conv(x: Array, w: Array, b: Array | None = None, z: Array | float = 0.0, **a: Any) -> list[Array]:
     rank, group = x.ndim - 2, a["group"]
-    pads, strides = a["pads"], a.get("strides") or [1] * rank
+    pads, strides = a.get("pads") or [0] * 2 * rank, a.get("strides") or [1] * rank
     padded = np.pad(x, [(0, 0), (0, 0), *zip(pads[:rank], pads[rank:], strict=True)])
     out = [(n - k) // s + 1 for n, k, s in zip(padded.shape[2:], w.shape[2:], strides, strict=True)]
     y = np.zeros((x.shape[0], w.shape[0], *out))
@@ -321,7 +321,10 @@ def grouped(
             scale = w.get("scale") or size**-0.5
             kind = {"bias": bias, "softcap": w.get("softcap", 0.0), "sink": extra}
             y[b, t, h] = _row(one, keys, values, scale, **kind)
-            shares[b, h, t, start:end] = _row(one, keys, np.eye(end - start), scale, **kind)
+            before_softmax = w.get("qk_output") == 1
+            shares[b, h, t, start:end] = (
+                scale * keys @ one if before_softmax else _row(one, keys, np.eye(end - start), scale, **kind)
+            )
     return [y.reshape(batch, new, -1), *caches, shares]
 
 

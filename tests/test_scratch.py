@@ -37,7 +37,7 @@ from conformance.plan import Selection, build_plan
 
 plan = build_plan(Selection("smoke", operators=("Abs",)))
 casework = Casework(plan, Path("cache")).__enter__()
-print(casework._write(onnx.ModelProto()), flush=True)
+print(casework.write(onnx.ModelProto()), flush=True)
 os._exit(1)
 """
 
