@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import math
 import shlex
@@ -56,8 +57,13 @@ def cli() -> None:
     """
 
 
+# The fields of a `Selection` and the parameters of its options.
+_CHOSEN = ("suite", "opset", "seed", "operators", "models", "dtypes", "vectors")
+
+
 def _selection(function: Callable[..., None]) -> Callable[..., None]:
-    """The options that say what of the suite is wanted."""
+    """The options that say what of the suite is wanted; the command gets them in one mapping, ``chosen``: importing the
+    plan takes longer than some commands."""
     options = (
         click.option(
             "--suite",
@@ -82,9 +88,14 @@ def _selection(function: Callable[..., None]) -> Callable[..., None]:
         click.option("--opset", type=int, default=21, show_default=True, help="Run the suite as of this opset."),
         click.option("--seed", type=int, default=0, show_default=True, help="Draw inputs and weights anew."),
     )
+
+    @functools.wraps(function)
+    def gathered(**given: Any) -> None:
+        function(chosen={name: given.pop(name) for name in _CHOSEN}, **given)
+
     for option in reversed(options):
-        function = option(function)
-    return function
+        gathered = option(gathered)
+    return gathered
 
 
 @cli.command(short_help="Run the suite against BACKEND, grade it, write the report.")
@@ -112,13 +123,7 @@ def run(
     backend: str | None,
     command: str | None,
     output: Path | None,
-    suite: str,
-    vectors: str,
-    operators: tuple[str, ...],
-    models: tuple[str, ...],
-    dtypes: tuple[str, ...],
-    opset: int,
-    seed: int,
+    chosen: dict[str, Any],
     jobs: int,
     timeout: float,
     memory: float | None,
@@ -156,7 +161,7 @@ def run(
         raise UsageError(f"no such folder of published goldens: {goldens}")
     if waivers is not None:
         _check_waivers(waivers)
-    plan = _plan(Selection(suite, opset, seed, operators, models, dtypes, vectors))
+    plan = _plan(Selection(**chosen))
     folder = output or _numbered(Path("runs") / (Path(backend.partition(":")[0]).stem or "backend"), resume)
     settings = Options(
         jobs=jobs,
@@ -168,7 +173,8 @@ def run(
     )
     of_onnx = f" ({len(plan.vectors)} of them ONNX's vectors)" if plan.vectors else ""
     click.echo(
-        f"{len(plan.cases)} cases{of_onnx}, {len(plan.models)} models, suite {suite} {__version__} at opset {opset} → {folder}"
+        f"{len(plan.cases)} cases{of_onnx}, {len(plan.models)} models, "
+        f"suite {plan.selection.suite} {__version__} at opset {plan.selection.opset} → {folder}"
     )
     with _progress() as show:
         tally = execute(plan, launch, backend, folder, settings, waivers, show)
@@ -241,13 +247,7 @@ def export(folder: Path, case: str, output: Path) -> None:
 @click.option("--set", "group", type=click.Choice(["core", "common"]), help="Only operators of this set.")
 def list_(
     what: str,
-    suite: str,
-    vectors: str,
-    operators: tuple[str, ...],
-    models: tuple[str, ...],
-    dtypes: tuple[str, ...],
-    opset: int,
-    seed: int,
+    chosen: dict[str, Any],
     group: str | None,
 ) -> None:
     """List what there is: operators, models, cases or backends."""
@@ -276,7 +276,7 @@ def list_(
         return
     from .plan import Selection
 
-    plan = _plan(Selection(suite, opset, seed, operators, models, dtypes, vectors))
+    plan = _plan(Selection(**chosen))
     if what == "cases":
         for case in plan.cases:
             click.echo(case.id)
@@ -360,13 +360,7 @@ def sensitivity(
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the page here (Markdown).")
 def stability(
     backend: str,
-    suite: str,
-    vectors: str,
-    operators: tuple[str, ...],
-    models: tuple[str, ...],
-    dtypes: tuple[str, ...],
-    opset: int,
-    seed: int,
+    chosen: dict[str, Any],
     seeds: int,
     sample: int | None,
     jobs: int,
@@ -386,12 +380,13 @@ def stability(
     from .reports.stability import markdown
     from .stability import measure
 
-    if suite == "vectors" or vectors:
+    wanted = Selection(**chosen)
+    if wanted.suite == "vectors" or wanted.vectors:
         raise UsageError("the inputs of ONNX's vectors are published: no seed changes them")
     found = measure(
         Launch(resolve(backend), options=pairs(options)),
-        Selection(suite, opset, seed, operators, models, dtypes),
-        range(seed + 1, seed + 1 + seeds),
+        wanted,
+        range(wanted.seed + 1, wanted.seed + 1 + seeds),
         sample,
         jobs,
         timeout,
