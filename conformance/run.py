@@ -179,6 +179,8 @@ def _results(
             waiting[ready.case.id] = ready
             yield _task(ready, options.timeout, plan.selection.runs)
 
+    accepted: dict[str, Judgement] = {}
+
     def judgement(outcome: Outcome) -> Judgement:
         return _judgement(waiting[outcome.id], outcome, described)
 
@@ -187,12 +189,15 @@ def _results(
         return ready.expected is not None and ready.case.source is not Source.END_TO_END
 
     def passes(outcome: Outcome) -> bool:
-        return judgement(outcome).verdict is Verdict.PASS
+        found = judgement(outcome)
+        if found.verdict is Verdict.PASS:
+            accepted[outcome.id] = found
+        return outcome.id in accepted
 
     packed = run_packed(pool, tasks(), demands.packs, may_share, passes, casework.write)
     for outcome in packed if demands.packs > 1 else pool.run(tasks()):
         yield from _take(settled)
-        judged = judgement(outcome)
+        judged = accepted.pop(outcome.id, None) or judgement(outcome)
         ready = waiting.pop(outcome.id)
         record = _record(ready.case, judged, outcome)
         if ready.scratch is not None:
