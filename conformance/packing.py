@@ -7,7 +7,7 @@ a pack that fails as a whole is halved until the cases that it fails for are alo
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import onnx
 from onnx import compose
 
 from .pool import Outcome, Pool, Task
-from .protocol import same
+from .protocol import agree, described
 
 __all__ = ["run_packed"]
 
@@ -175,18 +175,6 @@ def _different(first: Sequence[Any], others: Sequence[Sequence[Any]]) -> list[li
     """Those of the others that are neither the first nor each other."""
     kept: list[list[Any]] = []
     for other in others:
-        if not any(_alike(list(other), list(known)) for known in (first, *kept)):
+        if not any(agree(described(other), described(known)) for known in (first, *kept)):
             kept.append(list(other))
     return kept
-
-
-def _alike(a: Any, b: Any) -> bool:
-    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
-        if a.dtype == object or b.dtype == object:
-            return a.shape == b.shape and bool((a == b).all())
-        return same(a, b)
-    if isinstance(a, list) and isinstance(b, list):
-        return len(a) == len(b) and all(map(_alike, a, b))
-    if isinstance(a, Mapping) and isinstance(b, Mapping):
-        return dict(a) == dict(b)
-    return type(a) is type(b) and bool(a == b)

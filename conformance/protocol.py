@@ -40,7 +40,9 @@ __all__ = [
     "Frame",
     "Odd",
     "ProtocolError",
+    "agree",
     "clean",
+    "described",
     "dtype_named",
     "flatten",
     "load",
@@ -246,6 +248,17 @@ def unflatten(item: Any, arrays: Sequence[np.ndarray]) -> Any:
 def _bytes_of(array: np.ndarray) -> np.ndarray:
     """The bytes of a C-ordered array, shape (nbytes,), sharing its memory."""
     return array.reshape(-1).view(np.uint8)
+
+
+def described(outputs: Sequence[Any], copy: bool = False) -> tuple[list[Any], list[np.ndarray]]:
+    """The descriptions of a run's outputs, and their arrays, as `flatten` gives them."""
+    arrays: list[np.ndarray] = []
+    return [flatten(output, arrays, copy) for output in outputs], arrays
+
+
+def agree(a: tuple[list[Any], list[np.ndarray]], b: tuple[list[Any], list[np.ndarray]]) -> bool:
+    """Whether two runs' outputs, as `described`, are the same by `same`."""
+    return a[0] == b[0] and all(map(same, a[1], b[1]))
 
 
 def same(a: np.ndarray, b: np.ndarray) -> bool:

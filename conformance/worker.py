@@ -236,10 +236,11 @@ class Worker:
                         seconds += time.perf_counter() - start
                     if type(outputs) not in (list, tuple):
                         return _malformed(f"run() returned {_kind(outputs)}, not a list of arrays"), []
-                    values = _keep(outputs)
+                    # Private copies: the backend may own the memory, and use it again in its next run.
+                    values = protocol.described(outputs, copy=True)
                     if turn == 0:
                         first.append(values)
-                    elif not any(_agree(known, values) for known in (first[position], *others[position])):
+                    elif not any(protocol.agree(known, values) for known in (first[position], *others[position])):
                         others[position].append(values)
                     del outputs, values, given
                 if turn in quarters:
@@ -292,17 +293,6 @@ def _growth(sizes: Sequence[int], runs: float) -> float:
     """Bytes a run by which the process grew in the quietest of the quarters after the first, of ``runs`` runs each:
     what a backend allocates once, early or late, is no growth; what it does not give back shows in every quarter."""
     return max(0, min(sizes[n] - sizes[n - 1] for n in range(1, len(sizes)))) / runs
-
-
-def _keep(outputs: Sequence[Any]) -> Values:
-    """The outputs' descriptions and private copies of their arrays: the backend may own the memory, and use it
-    again in its next run."""
-    arrays: list[Any] = []
-    return [protocol.flatten(output, arrays, copy=True) for output in outputs], arrays
-
-
-def _agree(a: Values, b: Values) -> bool:
-    return a[0] == b[0] and all(map(protocol.same, a[1], b[1]))
 
 
 def _renumber(values: Values, arrays: list[Any]) -> list[Any]:
