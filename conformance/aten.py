@@ -18,7 +18,24 @@ __all__ = ["CORRECT", "EXACT", "ROUNDED", "TERMS", "Mode", "conditioning", "is_r
 
 
 class Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves its modes untyped
-    """What sees every aten operation between entering and leaving it."""
+    """What sees every aten operation between entering and leaving it. Exact ones run as they are, and the others are
+    `rounding`'s, which a mode defines."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        name = name_of(func, args, kwargs)
+        return func(*args, **kwargs) if name in EXACT else self.rounding(name, func, args, kwargs)
+
+    def rounding(self, name: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The result of an operation that is not exact."""
+        raise NotImplementedError
+
+    def simpler(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The result by the operations that one is made of, each seen in turn; NotImplemented where it is not."""
+        with self:
+            return func.decompose(*args, **kwargs)
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:

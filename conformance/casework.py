@@ -18,6 +18,7 @@ from .errors import UsageError
 from .files import share_whole
 from .goldens import Golden, GoldenCache
 from .graphs import Content, build, dtypes_of, nodes_of
+from .interpreter import DECLINES
 from .numerics import Expected
 from .operators import catalogue
 from .oracle import asks_evaluator, expect_content, model_goldens, rules_of
@@ -226,7 +227,7 @@ class Casework:
                 self._cache.store(case, self._seed, golden)
                 done.add(case.id)
                 yield finish(case, golden)
-        except _REFERENCE_ERRORS as error:
+        except DECLINES as error:
             # What the reference run did not reach has no verdict, and says why.
             for case in missing:
                 if case.id not in done:
@@ -270,7 +271,7 @@ class Casework:
             self._require_oracle(case)
             try:
                 golden = make()
-            except _REFERENCE_ERRORS as error:
+            except DECLINES as error:
                 raise _OracleFailure(_why(error)) from error
             self._cache.store(case, seed, golden)
         return golden
@@ -299,18 +300,6 @@ class Casework:
 
 class _OracleFailure(Exception):
     """The reference of a case cannot be computed."""
-
-
-# What a definition raises for inputs that it does not cover. Anything else is a defect of ours and stops the run.
-_REFERENCE_ERRORS = (
-    RuntimeError,
-    ValueError,
-    TypeError,
-    LookupError,
-    NotImplementedError,
-    ArithmeticError,
-    AssertionError,
-)
 
 
 def _why(error: BaseException) -> str:

@@ -23,10 +23,14 @@ from .spec import Operator
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["NoMeaning", "call", "last_uses", "operator_of", "run_nodes", "to_array", "to_tensor"]
+__all__ = ["DECLINES", "NoMeaning", "call", "last_uses", "operator_of", "run_nodes", "to_array", "to_tensor"]
 
 # torch has no arithmetic on these: they are computed in a wider signed type and wrapped at the end.
 _WIDER = {"uint16": "int32", "uint32": "int64", "uint64": "int64"}
+
+
+# What a definition, or ONNX's evaluator, raises for inputs that it does not cover. Anything else is a defect of ours.
+DECLINES = (RuntimeError, ValueError, TypeError, LookupError, ArithmeticError, AssertionError)
 
 
 class NoMeaning(LookupError):

@@ -17,6 +17,7 @@ import onnx
 from .casework import Ready
 from .dtypes import FLOATS, lookup
 from .graphs import Node, nodes_of
+from .interpreter import DECLINES, call, to_tensor
 from .judge import Judgement
 from .numerics import Expected, approximates
 from .operators import catalogue
@@ -39,8 +40,6 @@ LARGEST_SUMS, LARGEST_OUTPUTS = 1 << 25, 1 << 20
 NEAR = 1 / 8
 # A format is preferred to one named before it only where it leaves clearly less.
 CLEARLY = 0.8
-# What a definition raises for operands that it does not take.
-_REFUSED = (RuntimeError, ValueError, LookupError, TypeError, ArithmeticError, AssertionError)
 
 
 def named(judgement: Judgement, ready: Ready, outputs: Sequence[Sequence[Any]]) -> Judgement:
@@ -124,7 +123,7 @@ def _operands(
         for evaluate in (_with_factors, _with_inputs):
             try:
                 values = evaluate(node, ready, wants[0].dtype, name, truncate)
-            except _REFUSED:
+            except DECLINES:
                 continue
             left = _left(actual, right, [put(values[i]) for i in at], [w.value for w in wants])
             if left is not None and left < least:
@@ -153,8 +152,6 @@ def _evaluate(
     run: Callable[[Callable[[], list[torch.Tensor]]], list[torch.Tensor]],
     change: Callable[[torch.Tensor], torch.Tensor],
 ) -> list[np.ndarray]:
-    from .interpreter import call, to_tensor
-
     found = []
     for one in ready.inputs:
         tensors = [None if a is None else change(to_tensor(a, widen=True)) for a in one]

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .aten import CORRECT, EXACT, ROUNDED, TERMS, Mode, conditioning, is_real, name_of
+from .aten import CORRECT, ROUNDED, TERMS, Mode, conditioning, is_real
 from .dtypes import lookup
 
 __all__ = ["BLOCK_SAMPLES", "OPERATOR_SAMPLES", "UnknownOperationError", "lean", "spread"]
@@ -175,13 +175,7 @@ class _Rounding(Mode):
         """Start a run in which functions alone are disturbed, all to one side (1 or -1)."""
         self._side = side
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        name = name_of(func, args, kwargs)
-        if name in EXACT:
-            return func(*args, **kwargs)
+    def rounding(self, name: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         rounded = ROUNDED.get(name)
         noise = None
         if name in TERMS:
@@ -190,8 +184,7 @@ class _Rounding(Mode):
                 # Before an operation in place overwrites its operand.
                 noise = self._noise(name, func, args, kwargs)
         elif rounded is None:
-            with self:
-                simpler = func.decompose(*args, **kwargs)
+            simpler = self.simpler(func, args, kwargs)
             if simpler is not NotImplemented:
                 return simpler
         result = func(*args, **kwargs)

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from ..aten import CORRECT, EXACT, ROUNDED, TERMS, Mode, is_real, name_of
+from ..aten import CORRECT, ROUNDED, TERMS, Mode, is_real
 from ..dtypes import FLOATS, lookup
 from ..numerics import ulp
 
@@ -118,20 +118,13 @@ class _Mode(Mode):
         self._how = arithmetic
         self._kind = lookup(dtype if dtype in FLOATS else "float64")
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        name = name_of(func, args, kwargs)
-        if name in EXACT:
-            return func(*args, **kwargs)
+    def rounding(self, name: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if name in TERMS:
             result = self._sum(name, args, kwargs) if any(is_real(a) for a in args) else None
             return func(*args, **kwargs) if result is None else self._put(func, args, self._round(result))
         table = ROUNDED.get(name)
         if table is None:
-            with self:
-                simpler = func.decompose(*args, **kwargs)
+            simpler = self.simpler(func, args, kwargs)
             return func(*args, **kwargs) if simpler is NotImplemented else simpler
         result = func(*args, **kwargs)
         if not isinstance(result, torch.Tensor) or result.dtype != torch.float64:
