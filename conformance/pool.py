@@ -109,21 +109,20 @@ class Pool:
     def run(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
         """The tasks' outcomes, in the order in which they finish.
 
-        A task is taken from the iterable while the previous ones run, in the caller's thread, and at most one
-        in advance. It is handed out only when the caller has come back for the next outcome, so what the caller
-        does with an outcome is done before its slot goes on.
+        Tasks are taken from the iterable in the caller's thread, one more than there are slots: it waits for the
+        first slot that is free, so that no process stands idle while the caller is busy with an outcome.
         """
         finished: queue.SimpleQueue[Future[Outcome]] = queue.SimpleQueue()
         source = iter(tasks)
         running = 0
         try:
-            task = next(source, None)
-            while task is not None or running:
-                while task is not None and running < self._jobs:
+            while True:
+                while running <= self._jobs and (task := next(source, None)) is not None:
                     future = self._threads.submit(self._with_slot, _Slot.attend, task)
                     future.add_done_callback(finished.put)
                     running += 1
-                    task = next(source, None)
+                if not running:
+                    return
                 outcome = finished.get().result()
                 running -= 1
                 yield outcome

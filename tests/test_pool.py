@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -348,23 +349,15 @@ def test_a_task_is_taken_only_when_a_slot_is_about_to_be_free() -> None:
             assert len(taken) <= done + 2 + 1
 
 
-def test_what_the_caller_does_with_an_outcome_is_done_before_its_slot_goes_on(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    events = []
+def test_no_process_stands_idle_while_the_caller_is_busy_with_an_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = [threading.Event() for _ in range(5)]
     attend = _Slot.attend
-    monkeypatch.setattr(
-        _Slot, "attend", lambda slot, task: (events.append(f"run {task.id}"), attend(slot, task))[1]
-    )
-
-    def tasks() -> Iterator[Task]:
-        for n in range(5):
-            yield task(str(n))
+    monkeypatch.setattr(_Slot, "attend", lambda slot, task: (begun[int(task.id)].set(), attend(slot, task))[1])
 
     with Pool(planted("Good")) as pool:
-        for outcome in pool.run(tasks()):
-            events.append(f"journal {outcome.id}")
-    assert events == [f"{what} {n}" for n in range(5) for what in ("run", "journal")]
+        for done, _ in enumerate(pool.run(task(str(n)) for n in range(5)), 1):
+            assert all(event.wait(60) for event in begun[: done + 1])
+            assert not any(event.is_set() for event in begun[done + 1 :])
 
 
 def test_an_error_in_the_tasks_reaches_the_caller() -> None:
