@@ -5,7 +5,8 @@
 * the standard suite with no references on disk (cold) and with them (warm), and the smoke suite cold. The peer is
   the backend itself: the seconds that its own sessions took to be made and run, as the worker measured them, on as
   many processes. What is above 1 is what the suite adds: inputs, references, isolation, judging, the report;
-* judging: the seconds that the parent spends on verdicts in the warm standard run, as a share of that run's wall time;
+* judging: the processor's seconds that the parent spends on verdicts in the warm standard run, as a share of that run's
+  wall time;
 * the parent's peak memory on the reference model that needs the most, worker processes apart;
 * `conformance --help` beside `pip --help` and an interpreter that does nothing.
 
@@ -44,11 +45,11 @@ from conformance.cli import main
 judge, spent = conformance.run._judgement, []
 
 def judgement(*arguments, **options):
-    started = time.perf_counter()
+    started = time.thread_time()  # on a clock it would wait for the processes that have the cores
     try:
         return judge(*arguments, **options)
     finally:
-        spent.append(time.perf_counter() - started)
+        spent.append(time.thread_time() - started)
 
 conformance.run._judgement = judgement
 started = time.perf_counter()

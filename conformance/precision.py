@@ -23,7 +23,7 @@ __all__ = ["FORMATS", "NOTHING", "UNBOUNDED", "Mode", "Precision", "median", "pr
 # range alone. Where that does not show, operands are said to be in tf32 and results, which nothing stores as tf32, in float16.
 FORMATS = {"float32": 24, "tf32": 11, "float16": 11, "bfloat16": 8}
 # Elements that are looked at (evenly spaced).
-SAMPLE = 1 << 16
+SAMPLE = 1 << 14
 # Stands for an infinite ratio (any error where none is allowed): JSON has no infinity.
 UNBOUNDED = 1e300
 # An accumulator shows in sums of this many terms, over this many outputs.
