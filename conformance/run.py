@@ -1,4 +1,4 @@
-"""A run: the plan's cases through the backend, each verdict in the journal before its slot goes on."""
+"""A run: the plan's cases through the backend, each verdict in the journal as soon as it is made."""
 
 from __future__ import annotations
 
