@@ -317,32 +317,18 @@ def sensitivity(
 
     Takes some minutes, and torch.
     """
+    from .display import print_sensitivity
     from .files import write_whole
     from .goldens import default_folder
     from .reports.sensitivity import markdown
-    from .reports.tally import percent
     from .sensitivity import measure
 
     found = measure(families, dtypes, default_folder(), jobs, lambda name: click.echo(name, err=True))
-    places = dict.fromkeys((a.family, a.dtype) for a in found.answers)
-    rows = []
-    for family, dtype in places:
-        own = [a for a in found.answers if (a.family, a.dtype) == (family, dtype)]
-        caught = sum(a.caught for a in own)
-        rows.append((family, dtype, f"{caught}/{len(own)}", percent(caught, len(own))))
-    _table(("family", "dtype", "caught", "share"), rows)
-    said = found.figures()
-    click.echo(
-        f"{said['caught']} of {said['planted']} planted defects caught ({percent(said['caught'], said['planted'])}); "
-        f"{said['failed']} of {said['verdicts']} verdicts on legal variants failed"
-    )
-    shown = {failure.case: failure for failure in reversed(found.failures)}
-    for failure in list(shown.values())[::-1]:
-        click.echo(f"  {failure.case} as {failure.variant}: {failure.message}")
+    print_sensitivity(found)
     if output is not None:
         write_whole(output, markdown(found))
     if figures is not None:
-        write_whole(figures, json.dumps(said, indent=1) + "\n")
+        write_whole(figures, json.dumps(found.figures(), indent=1) + "\n")
     if found.failures:
         sys.exit(BELOW)
 
@@ -374,6 +360,7 @@ def stability(
     Models run only where --model names them. Takes torch, and for all operators an hour or more.
     """
     from .backends import resolve
+    from .display import print_stability
     from .files import write_whole
     from .plan import Selection
     from .pool import Launch
@@ -392,27 +379,10 @@ def stability(
         timeout,
         lambda done: click.echo(f"seed {done}", err=True),
     )
-    rows = [
-        (
-            c.rule,
-            str(c.cases),
-            f"{c.largest:.3f}",
-            "—" if c.by_tail is None else f"{c.by_tail:.2g}",
-            f"{c.by_tests:.2g}",
-        )
-        for c in found.chances()
-    ]
-    _table(("rule", "cases", "largest", "by tail", "by tests"), rows)
-    changed = [track for track in found.tracks if track.changes]
-    click.echo(
-        f"{len(found.tracks)} cases with {seeds} seeds: {len(changed)} change their verdict; "
-        f"a fresh seed is expected to fail {found.expected():.2g} of {sum(found.planned.values())}"
-    )
-    for track in changed:
-        click.echo(f"  {track.case}: {', '.join(map(str, track.verdicts))}")
+    print_stability(found)
     if output is not None:
         write_whole(output, markdown(found, shlex.join(["conformance", *sys.argv[1:]])))
-    if changed:
+    if any(track.changes for track in found.tracks):
         sys.exit(BELOW)
 
 

@@ -1,4 +1,4 @@
-"""What the terminal shows: progress while a run goes on, the tier and what blocks the next one at its end."""
+"""What the terminal shows: progress while a run goes on, what came of it at its end, tables."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ from .certificate import Blocker, Certificate, percent
 from .reports.criteria import CriterionView, tier_views
 from .reports.language import Language, load_language
 from .reports.tally import SEVERITY, weighted
+from .reports.tally import percent as share
 from .reports.visible import clip, visible
 from .spec import Verdict
 
 if TYPE_CHECKING:
     from .run import Tally
+    from .sensitivity import Sensitivity
+    from .stability import Stability
 
-__all__ = ["print_certificate", "print_table", "progress"]
+__all__ = ["print_certificate", "print_sensitivity", "print_stability", "print_table", "progress"]
 
 COLOURS = {Verdict.PASS: "green", Verdict.UNSUPPORTED: "yellow", Verdict.NOT_RUN: "magenta"}
 PLAIN_SECONDS = 10.0  # between two lines where there is no terminal: a log that a person reads afterwards
@@ -173,6 +176,45 @@ def _blocker(blocker: Blocker) -> str:
     if blocker.unlocks:
         text += f"; alone makes {len(blocker.unlocks)} model{'s' * (len(blocker.unlocks) > 1)} whole"
     return text
+
+
+def print_sensitivity(found: Sensitivity) -> None:
+    """The defects caught by family and dtype, then each legal variant that was failed."""
+    rows = []
+    for family, dtype in dict.fromkeys((a.family, a.dtype) for a in found.answers):
+        own = [a for a in found.answers if (a.family, a.dtype) == (family, dtype)]
+        caught = sum(a.caught for a in own)
+        rows.append((family, dtype, f"{caught}/{len(own)}", share(caught, len(own))))
+    print_table(("family", "dtype", "caught", "share"), rows)
+    said = found.figures()
+    print(
+        f"{said['caught']} of {said['planted']} planted defects caught ({share(said['caught'], said['planted'])}); "
+        f"{said['failed']} of {said['verdicts']} verdicts on legal variants failed"
+    )
+    for failure in {failure.case: failure for failure in found.failures}.values():
+        print(f"  {failure.case} as {failure.variant}: {failure.message}")
+
+
+def print_stability(found: Stability) -> None:
+    """By rule how near the errors come to their bounds, then each case whose verdict changes."""
+    rows = [
+        (
+            c.rule,
+            str(c.cases),
+            f"{c.largest:.3f}",
+            "—" if c.by_tail is None else f"{c.by_tail:.2g}",
+            f"{c.by_tests:.2g}",
+        )
+        for c in found.chances()
+    ]
+    print_table(("rule", "cases", "largest", "by tail", "by tests"), rows)
+    changed = [track for track in found.tracks if track.changes]
+    print(
+        f"{len(found.tracks)} cases with {len(found.seeds)} seeds: {len(changed)} change their verdict; "
+        f"a fresh seed is expected to fail {found.expected():.2g} of {sum(found.planned.values())}"
+    )
+    for track in changed:
+        print(f"  {track.case}: {', '.join(map(str, track.verdicts))}")
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
