@@ -24,11 +24,15 @@ _PROPERTIES = {
 # What OpenVINO says when it declines a model, as opposed to failing on it.
 _DECLINED = (
     "No conversion rule found for operations",
-    "Unsupported type",
-    "Unsupported value_info type",
     "does not support",
     "doesn't support",
-    "unsupported src_prc",
+    "not supported",
+    "only supported",
+    "nsupported",
+    "ot implemented",
+    "Not Implemented",
+    "Unknown activation function",
+    "element type must be",
 )
 # Element types that NumPy lacks: the name in ml_dtypes, and how many OpenVINO packs into a byte.
 _EXTENDED = {
@@ -58,7 +62,8 @@ class Backend:
         """What runs, on what, and the properties that it runs with."""
         return {
             "name": "OpenVINO",
-            "version": ov.__version__,
+            "version": ov.__version__.partition("-")[0],
+            "build": ov.__version__,
             "device": self._core.get_property(self._device, "FULL_DEVICE_NAME"),
             "driver": self._device,
             "properties": self._properties,

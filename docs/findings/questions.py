@@ -696,6 +696,22 @@ def tvm() -> tuple[str, Callable[..., Any]]:
     return f"TVM {engine.__version__}", run
 
 
+def nxrt() -> tuple[str, Callable[..., Any]]:
+    import nxrt as engine
+
+    return f"nxrt {engine.__version__}", lambda path, feed: list(engine.InferenceSession(path).run(None, feed))
+
+
+def emx_onnx_cgen() -> tuple[str, Callable[..., Any]]:
+    from importlib.metadata import version
+
+    from emx_onnx_cgen.onnx_backend import prepare
+
+    return f"emx-onnx-cgen {version('emx-onnx-cgen')}", lambda path, feed: prepare(onnx.load(path)).run(
+        list(feed.values())
+    )
+
+
 def onnxruntime() -> tuple[str, Callable[..., Any]]:
     import onnxruntime as engine
 
@@ -715,7 +731,10 @@ def reference() -> tuple[str, Callable[..., Any]]:
     )
 
 
-ENGINES = {f.__name__: f for f in (openvino, tract, tinygrad, opencv, iree, tvm, onnxruntime, reference)}
+ENGINES = {
+    f.__name__.replace("_", "-"): f
+    for f in (openvino, tract, tinygrad, opencv, iree, tvm, nxrt, emx_onnx_cgen, onnxruntime, reference)
+}
 
 
 # ---------------------------------------------------------------------------------------------------- asking
