@@ -104,7 +104,11 @@ def _to_tensor(array: Any, element: ov.Type) -> ov.Tensor:
     if each == 2:  # the first one low; openvino.helpers.pack_data has it high
         data = np.append(data & 15, np.zeros(data.size % 2, np.uint8)).reshape(-1, 2)
         data = data[:, 0] | data[:, 1] << 4
-    return ov.Tensor(data, list(array.shape), element)
+    tensor = ov.Tensor(
+        element, list(array.shape)
+    )  # its own memory: one made of an array would not keep that alive
+    tensor.data.view(np.uint8).reshape(-1)[:] = data.view(np.uint8)
+    return tensor
 
 
 def _to_array(tensor: ov.Tensor) -> np.ndarray:
