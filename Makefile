@@ -1,6 +1,7 @@
 # make certify   certify ONNX Runtime on this machine's CPU into a new folder under runs/: the main job
 # make test      everything that CI runs: lint, types, tests against the installed package
 # make check     ruff and mypy --strict
+# make matrix    the compatibility matrix of all runs under runs/, a static site in site/ (RUNS, SITE for other folders)
 # make bench     the benchmarks, each beside its peer
 # make zoo       export the reference models again in an environment of their own (MODEL=NAME for one)
 
@@ -12,7 +13,10 @@ export CONFORMANCE_CACHE ?= $(CURDIR)/.cache
 
 SOURCES := $(shell git ls-files 'conformance/*' 'operators/*' 'reports/*' 'templates/*' 2>/dev/null) pyproject.toml
 
-.PHONY: certify test check bench zoo clean
+RUNS ?= runs/*/
+SITE ?= site
+
+.PHONY: certify test check matrix bench zoo clean
 
 certify: $(VENV)/installed
 	$(BIN)/conformance run onnxruntime --jobs 2
@@ -25,6 +29,9 @@ check: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	cd docs && ../$(BIN)/mypy --config-file ../pyproject.toml
+
+matrix: $(VENV)/installed
+	$(BIN)/conformance matrix $(RUNS) -o $(SITE)
 
 bench: $(VENV)/installed
 	$(BIN)/python benchmarks/plan.py

@@ -125,7 +125,10 @@ def _operands(
                 values = evaluate(node, ready, wants[0].dtype, name, truncate)
             except DECLINES:
                 continue
-            left = _left(actual, right, [put(values[i]) for i in at], [w.value for w in wants])
+            moved = [put(values[i]) for i in at]
+            if [m.shape for m in moved] != [w.shape for w in right]:  # Range's length is made of its inputs
+                continue
+            left = _left(actual, right, moved, [w.value for w in wants])
             if left is not None and left < least:
                 found, least = name, left * CLEARLY
     return found

@@ -251,6 +251,17 @@ def test_what_is_special_or_passes_is_not_looked_at(subjects: dict[str, list[Sub
     assert named(passed, subject.ready, outputs) is passed
 
 
+def test_a_format_in_which_the_outputs_have_another_shape_explains_nothing(cache: Path) -> None:
+    plan = build_plan(Selection(operators=("Range",), models=("tcn",), dtypes=("float64",)))
+    (case,) = [case for case in plan.cases if case.id == "Range/many-tenths/float64"]
+    with Casework(plan, cache) as casework:
+        subject = Subject(case, casework.operator_case(case))
+        outputs = [[e.value.astype(np.float32).astype(np.float64) * (1 + 1e-6) for e in subject.expected[0]]]
+        judgement = verdict_on(subject, outputs)
+    assert judgement.verdict is Verdict.INACCURATE
+    assert "mode" not in judgement.error
+
+
 # --------------------------------------------------------------------------------------- through a run
 
 

@@ -35,8 +35,7 @@ class Unsupported(Exception):
 
 class Backend:
     def __init__(self, target: str = "llvm-cpu", driver: str = "local-sync", cpu: str = "host") -> None:
-        self._target, self._config = target, runtime.Config(driver)
-        self._driver = driver
+        self._target, self._driver, self._config = target, driver, runtime.Config(driver)
         # Without this, float64 is computed in float32.
         self._arguments = ["--iree-input-demote-f64-to-f32=false"]
         if target == "llvm-cpu":
@@ -48,10 +47,8 @@ class Backend:
         return {"name": "IREE", "version": version, "device": self._target, "driver": self._driver}
 
     def prepare(self, model: str) -> Callable[[dict[str, Any]], list[np.ndarray]]:
-        """Import, compile and load the model."""
+        """Import, compile and load the model; inputs then go by position."""
         proto = onnx.load(model, load_external_data=False)
-        constants = {tensor.name for tensor in proto.graph.initializer}
-        names = [value.name for value in proto.graph.input if value.name not in constants]
         types = [value.type.tensor_type.elem_type for value in proto.graph.output]
         dtypes = [onnx.helper.tensor_dtype_to_np_dtype(t) for t in types]
         text = f"{model}.mlir"
@@ -68,7 +65,7 @@ class Backend:
         function = context.modules.module[proto.graph.name]
 
         def run(inputs: dict[str, Any]) -> list[np.ndarray]:
-            outputs = _declining(function, *[inputs[name] for name in names])
+            outputs = _declining(function, *inputs.values())
             arrays = [o.to_host() for o in (outputs if isinstance(outputs, tuple) else (outputs,))]
             # IREE's integers have no sign of their own: what is unsigned comes out as if it had.
             return [a.view(d) if np.dtype(d).kind == "u" else a for a, d in zip(arrays, dtypes, strict=True)]

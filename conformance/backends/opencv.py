@@ -10,6 +10,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import onnx
 
 __all__ = ["Backend", "Unsupported"]
 
@@ -38,16 +39,26 @@ class Backend:
         if net.empty():
             raise Unsupported("OpenCV reads no network from this model; its log says why")
         names = net.getUnconnectedOutLayersNames()
+        outputs = onnx.load(model, load_external_data=False).graph.output
+        dtypes = [onnx.helper.tensor_dtype_to_np_dtype(o.type.tensor_type.elem_type) for o in outputs]
 
         def run(inputs: dict[str, Any]) -> list[np.ndarray]:
             for name, array in inputs.items():
                 _declining(net.setInput, array, name)
-            outputs = list(_declining(net.forward, names))
-            if any(output is None for output in outputs):
+            found = _declining(net.forward, names)
+            if any(array is None for array in found):
                 raise Unsupported("OpenCV's Python interface has no empty tensors")
-            return outputs
+            return [_as_declared(array, dtype) for array, dtype in zip(found, dtypes, strict=True)]
 
         return run
+
+
+def _as_declared(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """OpenCV hands out float16 as float32, and bfloat16 as 16 bits."""
+    if (array.dtype, dtype) == (np.float32, np.float16):
+        with np.errstate(over="ignore"):
+            return array.astype(dtype)
+    return array.view(dtype) if (array.dtype, dtype.name) == (np.uint16, "bfloat16") else array
 
 
 def _declining(call: Callable[..., Any], *arguments: Any) -> Any:

@@ -24,11 +24,15 @@ _PROPERTIES = {
 # What OpenVINO says when it declines a model, as opposed to failing on it.
 _DECLINED = (
     "No conversion rule found for operations",
-    "Unsupported type",
-    "Unsupported value_info type",
     "does not support",
     "doesn't support",
-    "unsupported src_prc",
+    "not supported",
+    "only supported",
+    "nsupported",
+    "ot implemented",
+    "Not Implemented",
+    "Unknown activation function",
+    "element type must be",
 )
 # Element types that NumPy lacks: the name in ml_dtypes, and how many OpenVINO packs into a byte.
 _EXTENDED = {
@@ -58,7 +62,8 @@ class Backend:
         """What runs, on what, and the properties that it runs with."""
         return {
             "name": "OpenVINO",
-            "version": ov.__version__,
+            "version": ov.__version__.partition("-")[0],
+            "build": ov.__version__,
             "device": self._core.get_property(self._device, "FULL_DEVICE_NAME"),
             "driver": self._device,
             "properties": self._properties,
@@ -99,7 +104,11 @@ def _to_tensor(array: Any, element: ov.Type) -> ov.Tensor:
     if each == 2:  # the first one low; openvino.helpers.pack_data has it high
         data = np.append(data & 15, np.zeros(data.size % 2, np.uint8)).reshape(-1, 2)
         data = data[:, 0] | data[:, 1] << 4
-    return ov.Tensor(data, list(array.shape), element)
+    tensor = ov.Tensor(
+        element, list(array.shape)
+    )  # its own memory: one made of an array would not keep that alive
+    tensor.data.view(np.uint8).reshape(-1)[:] = data.view(np.uint8)
+    return tensor
 
 
 def _to_array(tensor: ov.Tensor) -> np.ndarray:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
+
 __all__ = ["Backend", "Unsupported"]
 
 # What tinygrad says of an element type that it does not read.
@@ -40,6 +42,8 @@ class Backend:
 def _to_array(value: Any) -> Any:
     if value is None or isinstance(value, (list, tuple)):
         return value and [_to_array(item) for item in value]
+    if isinstance(value, int):  # of Size: known from the shape alone
+        return np.asarray(value)
     from tinygrad import dtypes
 
     if value.dtype != dtypes.bfloat16:

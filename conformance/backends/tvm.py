@@ -35,11 +35,8 @@ class Backend:
 
     def prepare(self, model: str) -> Callable[[dict[str, Any]], list[Any]]:
         """Import and compile the model; inputs then go by position."""
-        proto = onnx.load(model)
-        constants = {tensor.name for tensor in proto.graph.initializer}
-        names = [value.name for value in proto.graph.input if value.name not in constants]
         try:
-            module = from_onnx(proto, keep_params_in_input=False)
+            module = from_onnx(onnx.load(model), keep_params_in_input=False)
             module = relax.transform.DecomposeOpsForInference()(module)
             machine = relax.VirtualMachine(tvm.compile(module, target=self._target), self._device)
         except Exception as error:
@@ -48,7 +45,7 @@ class Backend:
             raise
 
         def run(inputs: dict[str, Any]) -> list[Any]:
-            machine.set_input("main", *[tvm.runtime.tensor(inputs[name], self._device) for name in names])
+            machine.set_input("main", *[tvm.runtime.tensor(array, self._device) for array in inputs.values()])
             machine.invoke_stateful("main")
             outputs = machine.get_outputs("main")
             alone = isinstance(outputs, (tvm.runtime.Tensor, Shape))

@@ -130,6 +130,17 @@ ask(
     constants=(1,),
 )
 ask(
+    "MaxPool, ceil_mode: a window that would start in the padding at the end is none",
+    "MaxPool",
+    [np.arange(1, 12, dtype=f32).reshape(1, 1, 11)],
+    f32([[[2, 5, 8, 11]]]),
+    opset=22,
+    kernel_shape=[3],
+    strides=[3],
+    pads=[1, 1],
+    ceil_mode=1,
+)
+ask(
     "MaxPool of nothing but -∞",
     "MaxPool",
     [np.full((1, 1, 2, 2), -INF, f32)],
@@ -142,6 +153,7 @@ ask(
     [np.full((1, 1, 2, 2), -INF, f32)],
     np.full((1, 1, 1, 1), -INF, f32),
 )
+ask("Softplus of -8.091669", "Softplus", [f32([-8.091669])], f32([math.log1p(math.exp(-8.091669))]))
 ask("Relu of -∞", "Relu", [f32([-INF, -1, 2])], f32([0, 0, 2]))
 ask("Cast of ∞ to float64", "Cast", [f32([INF, -INF, 1])], np.array([INF, -INF, 1]), to=11)
 ask(
@@ -513,6 +525,45 @@ ask(
     transBatchA=1,
 )
 ask(
+    "Attention with scale=2: softmax of 2 and 0",
+    "Attention",
+    [f32([[[1], [0]]]), f32([[1, 1, 1]]), f32([0, 0, 0])],
+    f32([[[1 / (1 + math.exp(-2))], [0.5]]]),
+    constants=(1, 2),
+    domain=MS,
+    num_heads=1,
+    scale=2.0,
+)
+ask(
+    "Attention with mask_filter_value=-1: softmax of 1 and 0 - 1, of 0 and 0 - 1",
+    "Attention",
+    [f32([[[1], [0]]]), f32([[1, 1, 1]]), f32([0, 0, 0]), i32([[1, 0]])],
+    f32([[[1 / (1 + math.exp(-2))], [1 / (1 + math.exp(-1))]]]),
+    constants=(1, 2),
+    domain=MS,
+    num_heads=1,
+    mask_filter_value=-1.0,
+)
+ask(
+    "RotaryEmbedding of the first 4 of 8, in pairs, by a quarter turn",
+    "RotaryEmbedding",
+    [f32([[[1, 2, 3, 4, 5, 6, 7, 8]]]), i64([[0]]), f32([[0, 0]]), f32([[1, 1]])],
+    f32([[[-2, 1, -4, 3, 5, 6, 7, 8]]]),
+    constants=(2, 3),
+    domain=MS,
+    interleaved=1,
+    num_heads=1,
+    rotary_embedding_dim=4,
+)
+ask(
+    "DynamicQuantizeMatMul of 0, 255 and 0.4: steps of 1, so 0.4 is 0",
+    "DynamicQuantizeMatMul",
+    [f32([[0, 255, 0.4]]), np.int8([[1], [0], [1]]), f32(1)],
+    f32([[0]]),
+    constants=(1, 2),
+    domain=MS,
+)
+ask(
     "FusedGemm with Tanh",
     "FusedGemm",
     [f32([[2]]), f32([[3]])],
@@ -589,6 +640,35 @@ drawn = helper.make_graph(
 drawn_model = helper.make_model(drawn, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
 QUESTIONS.append(
     Question("RandomNormal: of 65536 numbers some are below -2", drawn_model, {"least": f32(-2)}, [f32(1)])
+)
+ask(
+    "Multinomial of the logarithms 600, 0, 0: always the first",
+    "Multinomial",
+    [f32([[600, 0, 0]])],
+    i32([[0, 0, 0, 0]]),
+    sample_size=4,
+)
+scalar = helper.make_node("RandomUniform", [], ["y0"], low=1.0, high=1.00001)
+scalar.attribute.append(helper.make_attribute("shape", [], attr_type=onnx.AttributeProto.INTS))
+scalar_model = helper.make_model(
+    helper.make_graph([scalar], "g", [], [_value("y0", f32(1))]),
+    opset_imports=[helper.make_opsetid("", 21)],
+    ir_version=10,
+)
+QUESTIONS.append(Question("RandomUniform of no axes, from 1 to 1.00001", scalar_model, {}, [np.array(1, f32)]))
+body = helper.make_graph(
+    [helper.make_node("Identity", [a], [b]) for a, b in (("go", "on"), ("v", "w"), ("v", "each"))],
+    "body",
+    [_value("turn", i64(0)), _value("go", np.array(True)), _value("v", f32([1, 2]))],
+    [_value("on", np.array(True)), _value("w", f32([1, 2])), _value("each", f32([1, 2]))],
+)
+ask(
+    "Loop whose condition is false before the first turn: no turn",
+    "Loop",
+    [i64(4), np.array(False), f32([1, 2])],
+    [f32([1, 2]), np.zeros((0, 2), f32)],
+    constants=(0, 1),
+    body=body,
 )
 there = helper.make_graph(
     [
@@ -696,6 +776,22 @@ def tvm() -> tuple[str, Callable[..., Any]]:
     return f"TVM {engine.__version__}", run
 
 
+def nxrt() -> tuple[str, Callable[..., Any]]:
+    import nxrt as engine
+
+    return f"nxrt {engine.__version__}", lambda path, feed: list(engine.InferenceSession(path).run(None, feed))
+
+
+def emx_onnx_cgen() -> tuple[str, Callable[..., Any]]:
+    from importlib.metadata import version
+
+    from emx_onnx_cgen.onnx_backend import prepare
+
+    return f"emx-onnx-cgen {version('emx-onnx-cgen')}", lambda path, feed: prepare(onnx.load(path)).run(
+        list(feed.values())
+    )
+
+
 def onnxruntime() -> tuple[str, Callable[..., Any]]:
     import onnxruntime as engine
 
@@ -715,7 +811,10 @@ def reference() -> tuple[str, Callable[..., Any]]:
     )
 
 
-ENGINES = {f.__name__: f for f in (openvino, tract, tinygrad, opencv, iree, tvm, onnxruntime, reference)}
+ENGINES = {
+    f.__name__.replace("_", "-"): f
+    for f in (openvino, tract, tinygrad, opencv, iree, tvm, nxrt, emx_onnx_cgen, onnxruntime, reference)
+}
 
 
 # ---------------------------------------------------------------------------------------------------- asking
