@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -13,7 +13,7 @@ import onnx
 
 from . import models
 from ._version import __version__
-from .cuts import Piece, Reference, blocks_of, identity, open_model, piece
+from .cuts import Piece, Reference, blocks_of, identity, likeness, open_model, piece
 from .dtypes import lookup
 from .errors import UsageError
 from .goldens import default_folder
@@ -347,51 +347,81 @@ class _Open:
     places: dict[str, list[int]]
 
 
-def _model_cases(name: str, selection: Selection, known: dict[str, _Open]) -> tuple[ModelPlan, list[str]]:
-    """Add a model's nodes and blocks to the known cases by content; returns the model's plan and new contents."""
-    reference = open_model(name)
-    new: list[str] = []
+class _Known:
+    """The cases from models so far, by content. ``alike``: two pieces that no backend tells apart may share a case."""
 
-    def admit(part: Piece, ident: str, operator: str, domain: str, source: Source, family: str) -> str:
+    def __init__(self, *, alike: bool) -> None:
+        self._cases: dict[str, _Open] = {}
+        self._alike: dict[str, str] | None = {} if alike else None
+
+    def piece(self, reference: Reference, part: Piece, case: Callable[[str], Case], *, exactly: bool) -> str:
+        """The id of the case that a piece has; ``case`` makes a new one, given its digest. ``exactly``: it shares one
+        only with a piece that is the same to the last bit."""
         digest = identity(reference, part)
-        if digest not in known:
-            dtype, *others = _case_dtypes(reference, part)
-            case = Case(
-                id=ident,
-                operator=operator,
-                domain=domain,
-                opset=reference.nodes[part.positions[0]].opset,
-                dtype=dtype,
-                source=source,
-                family=family,
-                digest=digest,
-                also=frozenset(others),
-                index=part.positions[0],
-                model=name,
-            )
-            known[digest] = _Open(case, {})
-            new.append(digest)
-        known[digest].places.setdefault(name, []).append(part.positions[0])
-        return known[digest].case.id
+        if digest not in self._cases and self._alike is not None:
+            first = self._alike.setdefault(likeness(reference, part), digest)
+            digest = digest if exactly else first
+        if digest not in self._cases:
+            self._cases[digest] = _Open(case(digest), {})
+        found = self._cases[digest]
+        found.places.setdefault(reference.name, []).append(part.positions[0])
+        return found.case.id
 
-    nodes = []
-    for position, node in enumerate(reference.nodes):
-        known_as = catalogue().get((node.domain, node.operator))
-        case = admit(
-            piece(reference, [position]),
-            f"{name}/{node.name}",
-            node.operator,
-            node.domain,
+    def whole(self, case: Case) -> None:
+        """A run of a whole model: always a case of its own."""
+        assert case.model is not None
+        self._cases[case.id] = _Open(case, {case.model: [0]})
+
+    def cases(self) -> list[Case]:
+        """The cases in the order in which they came, with all places where they stand."""
+        places = [(o.case, {m: tuple(p) for m, p in o.places.items()}) for o in self._cases.values()]
+        return [replace(case, occurrences=where) for case, where in places]
+
+
+def _piece_case(reference: Reference, part: Piece, graph: str, digest: str) -> Case:
+    """The case of a piece of a model. ``graph``: a hash of the model."""
+    dtype, *others = _case_dtypes(reference, part)
+    first = reference.nodes[part.positions[0]]
+    if len(part.positions) == 1:
+        known_as = catalogue().get((first.domain, first.operator))
+        ident, operator, domain, source = (
+            f"{reference.name}/{first.name}",
+            first.operator,
+            first.domain,
             Source.MODEL,
-            known_as.family if known_as else "uncatalogued",
         )
-        nodes.append(PlannedNode(node.name, node.operator, case))
-    blocks = []
-    for part in blocks_of(reference):
-        operators = "+".join(reference.nodes[p].operator for p in part.positions)
-        first = reference.nodes[part.positions[0]].name
-        blocks.append(admit(part, f"{name}/block-{first}", operators, "", Source.BLOCK, "block"))
+        family = known_as.family if known_as else "uncatalogued"
+    else:
+        operator = "+".join(reference.nodes[p].operator for p in part.positions)
+        ident, domain, source, family = f"{reference.name}/block-{first.name}", "", Source.BLOCK, "block"
+    return Case(
+        id=ident,
+        operator=operator,
+        domain=domain,
+        opset=first.opset,
+        dtype=dtype,
+        source=source,
+        family=family,
+        digest=digest,
+        also=frozenset(others),
+        index=part.positions[0],
+        model=reference.name,
+        graph=graph,
+    )
+
+
+def _model_cases(name: str, known: _Known) -> ModelPlan:
+    """Add a model's nodes, blocks and whole runs to the known cases."""
+    reference = open_model(name)
     entry = models.manifest()[name]
+
+    def admit(part: Piece) -> str:
+        make = functools.partial(_piece_case, reference, part, entry.digest)
+        # The standard suite's digest is of its models' cases: what counts as the same there must not change.
+        return known.piece(reference, part, make, exactly=entry.suite == "standard")
+
+    pieces = [(node, admit(piece(reference, [position]))) for position, node in enumerate(reference.nodes)]
+    blocks = [admit(part) for part in blocks_of(reference)]
     whole = Case(
         id=f"{name}/end-to-end",
         operator="(model)",
@@ -402,17 +432,14 @@ def _model_cases(name: str, selection: Selection, known: dict[str, _Open]) -> tu
         family="end-to-end",
         digest=entry.digest,
         model=name,
-        occurrences={name: (0,)},
+        graph=entry.digest,
     )
-    wholes = [whole]
+    known.whole(whole)
     if reference.model.axes:
-        wholes.append(replace(whole, id=f"{name}/dynamic-shapes", digest=f"{entry.digest}-dynamic", tags=DYNAMIC))
-    for run in wholes:
-        known[run.id] = _Open(run, {name: [0]})
-        new.append(run.id)
-    return ModelPlan(
-        name, entry.domain, tuple(nodes), tuple(dict.fromkeys(blocks)), whole.id, entry.parameters
-    ), new
+        digest = f"{entry.digest}-dynamic"
+        known.whole(replace(whole, id=f"{name}/dynamic-shapes", digest=digest, tags=DYNAMIC))
+    nodes = tuple(PlannedNode(node.name, node.operator, case) for node, case in pieces)
+    return ModelPlan(name, entry.domain, nodes, tuple(dict.fromkeys(blocks)), whole.id, entry.parameters)
 
 
 def _check_names(kind: str, wanted: Sequence[str], known: Collection[str]) -> None:
@@ -515,13 +542,9 @@ def _suite_models(suite: str) -> Sequence[str]:
 
 def _models(selection: Selection) -> tuple[list[ModelPlan], list[Case]]:
     wanted: Sequence[str] = selection.models or _suite_models(selection.suite)
-    known: dict[str, _Open] = {}
-    plans, order = [], []
-    for name in wanted:
-        plan, new = _model_cases(name, selection, known)
-        plans.append(plan)
-        order += new
-    cases = [replace(known[d].case, occurrences={m: tuple(p) for m, p in known[d].places.items()}) for d in order]
+    known = _Known(alike=any(models.manifest()[name].suite != "standard" for name in wanted))
+    plans = [_model_cases(name, known) for name in wanted]
+    cases = known.cases()
     kept = [c for c in cases if _wanted(c, selection)]
     ids: Mapping[str, Case] = {c.id: c for c in kept}
     if len(kept) == len(cases):

@@ -181,6 +181,7 @@ class Case:
     ``occurrences``: for cases from models, the positions in each model's node list where this case stands.
     ``index``: for operator cases the sample's position, for model cases and blocks the first node's position;
     with ``operator``, ``dtype`` and ``model`` it leads back to the content.
+    ``graph``: a hash of the model that the case is cut from, whose values the case's inputs are; "" where there is none.
     """
 
     id: str
@@ -196,3 +197,4 @@ class Case:
     model: str | None = None
     tags: frozenset[str] = frozenset()
     occurrences: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    graph: str = ""
