@@ -409,7 +409,7 @@ def test_tallies_add_up(content: Page, run: RunFolder) -> None:
 
 def test_headline_figures_are_the_evidence(content: Page, run: RunFolder, pages: dict[str, str]) -> None:
     words = Parsed(pages["en"]).words()
-    suite = run.without_vectors().results
+    suite = run.suite_alone().results
     passed = sum(result.passed for result in suite.values())
     assert f"{passed:,} of {len(suite):,}" in words
     summary = grade(run).summary
@@ -718,7 +718,7 @@ def test_vectors_stand_in_a_section_of_their_own_with_what_failed_and_what_repro
 
 
 def test_vectors_are_in_no_other_figure(content: Page, run: RunFolder, tmp_path: Path) -> None:
-    bare = page(run.without_vectors(), grade(run.without_vectors()))
+    bare = page(run.suite_alone(), grade(run.suite_alone()))
     figures = ("tally", "families", "models", "distributions", "unsupported", "blockers", "first_failing", "tiers")
     for figure_ in figures:
         assert getattr(bare, figure_) == getattr(content, figure_), figure_
@@ -727,7 +727,7 @@ def test_vectors_are_in_no_other_figure(content: Page, run: RunFolder, tmp_path:
 
 
 def test_a_run_without_vectors_shows_nothing_of_them(run: RunFolder) -> None:
-    bare = run.without_vectors()
+    bare = run.suite_alone()
     bare = replace(bare, plan=replace(bare.plan, vectors=None))
     text = render_report(page(bare, grade(bare)), load_language("en"))
     assert not _section(text)
