@@ -22,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2 import nodes
 
+from conformance import further
 from conformance.certificate import Certificate, Criterion
 from conformance.errors import UsageError
 from conformance.grade import grade
@@ -340,7 +341,8 @@ def keys_from_names(run: RunFolder) -> set[str]:
     names = {f"{kind}.{c.name}" for c in grade(run).criteria for kind in ("criterion", "about")}
     names |= {f"verdict.{verdict}" for verdict in Verdict} | {f"source.{source}" for source in Source}
     names |= {f"family.{family}" for family in (*FAMILIES, "block", "end-to-end", "uncatalogued", "vectors")}
-    names |= {f"unjudged.{reason}" for reason in REASONS}
+    names |= {f"unjudged.{reason}" for reason in REASONS} | {f"left.{reason}" for reason in further.REASONS}
+    names.add("source.further")
     names |= {f"domain.{entry.domain}" for entry in manifest().values()}
     return names
 
@@ -740,7 +742,7 @@ def test_a_run_of_vectors_alone_leads_with_them(run: RunFolder, language: str) -
     plan = replace(run.plan, cases=cases, models=(), operators=())
     alone = replace(run, plan=plan, results={k: run.results[k] for k in cases})
     content = page(alone, grade(alone))
-    assert content.only_vectors
+    assert content.without_suite
     text = render_report(content, load_language(language))
     assert re.findall(r'<li><a href="#(\w+)">', text) == ["vectors", "declined", "evidence", "method"]
     assert content.vectors is not None
