@@ -82,7 +82,7 @@ class FurtherModel:
     file's own graph, with its data, brought to opset 13 where it was older: ``converted`` says so. ``lengths``: what was
     chosen for the symbolic dimensions of each input, as text by its name. ``unjudged``: why nodes have no verdict, by
     position, a key of ``REASONS`` and the details. ``whole``: the same for the run from end to end, or None.
-    ``given``: what nodes without a definition yield, by ONNX's evaluator, as far as it has them.
+    ``given``: what each of these nodes yields, by ONNX's evaluator, as far as that has it.
     """
 
     file: File
@@ -411,6 +411,7 @@ class _Run:
         self._nodes.append(proto)
         if missing := [n for n in _free(proto) if not self._has(n)]:
             self.unjudged[position] = ("before", missing[0])
+            self.given[position] = {}
             return
         declared = self._declared(proto)
         node = Node(
@@ -495,7 +496,11 @@ class _Run:
                 inferred = onnx.shape_inference.infer_node_outputs(
                     schema, proto, types, small, opset_imports=self._imports
                 )
-            except (RuntimeError, ValueError, KeyError):  # a stale attribute or a shape that it does not follow
+            except (
+                onnx.shape_inference.InferenceError,
+                RuntimeError,
+                ValueError,
+            ):  # what does not fit, it declines
                 inferred = {}
             found = {n: lookup_name(t.tensor_type.elem_type) for n, t in inferred.items()}
         variables = {
