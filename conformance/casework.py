@@ -16,6 +16,7 @@ from .cuts import Piece, Reference, blocks_of, cut, open_model, piece
 from .demands import ANY_MODEL, Demands, Unfit, fitted, renamed
 from .errors import UsageError
 from .files import share_whole
+from .further import open_file
 from .goldens import Golden, GoldenCache
 from .graphs import Content, build, dtypes_of, nodes_of
 from .interpreter import DECLINES
@@ -57,6 +58,17 @@ class Ready:
     scratch: Path | None = None
     problem: str = ""
     declined: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where a model's cases come from. ``whole``: the model's file for input sets and whether with its dynamic axes, and
+    the same path again where the file is a scratch one. ``given``: as `model_goldens` has it."""
+
+    reference: Reference
+    weight: Callable[[str], np.ndarray | None]
+    whole: Callable[[Sequence[Feed], bool], tuple[Path, Path | None]]
+    given: Mapping[int, Mapping[str, np.ndarray]] = field(default_factory=dict)
 
 
 class Casework:
@@ -191,8 +203,8 @@ class Casework:
 
     def model_cases(self, name: str, cases: Sequence[Case]) -> Iterator[Ready]:
         """A model's nodes and blocks as the float64 run reaches them, then the model from end to end."""
-        reference = open_model(name)
-        weights = Weights(reference, self._cache_folder, self._seed)
+        source = self._source(name)
+        reference = source.reference
         blocks = {p.positions[0]: p for p in blocks_of(reference)}
         missing = [c for c in cases if not self._cache.has(c, self._seed)]
         lacking = {c.id for c in missing}
@@ -200,15 +212,15 @@ class Casework:
         def finish(case: Case, golden: Golden) -> Ready:
             try:
                 if case.source is Source.END_TO_END:
-                    path = self._whole(weights, golden.feeds, dynamic="dynamic" in case.tags)
-                    return Ready(case, path, golden.feeds, golden.outputs)
+                    path, scratch = source.whole(golden.feeds, "dynamic" in case.tags)
+                    return Ready(case, path, golden.feeds, golden.outputs, scratch=scratch)
                 part = piece(reference, [case.index]) if case.source is Source.MODEL else blocks[case.index]
                 single = case.source is Source.MODEL
-                model = cut(reference, part, weights.get)
+                model = cut(reference, part, source.weight)
                 path = self.write(self._fitted(model, golden.feeds, single=single))
             except Unfit as reason:
                 return Ready(case, Path(), (), (), declined=str(reason))
-            inputs, attributes = _piece_view(reference, part, golden.feeds, weights.get)
+            inputs, attributes = _piece_view(reference, part, golden.feeds, source.weight)
             return Ready(case, path, golden.feeds, golden.outputs, inputs, attributes, scratch=path)
 
         for case in cases:
@@ -223,7 +235,7 @@ class Casework:
         self._require_oracle(missing[0])
         done = set()
         try:
-            for case, golden in model_goldens(reference, missing, self._seed, weights.get):
+            for case, golden in model_goldens(reference, missing, self._seed, source.weight, source.given):
                 self._cache.store(case, self._seed, golden)
                 done.add(case.id)
                 yield finish(case, golden)
@@ -241,6 +253,25 @@ class Casework:
                 "the backend takes other opsets than the suite's, and whether a conversion is exact takes torch to "
                 "tell: pip install 'conformance[oracle]'"
             ) from None
+
+    def _source(self, name: str) -> _Source:
+        """A model's graph, its constants, and how to come by the whole of it: of a reference model or the user's."""
+        if name in self._plan.further:
+            model = open_file(self._plan.further[name].file, self._seed)
+
+            def brought(feeds: Sequence[Feed], dynamic: bool) -> tuple[Path, Path | None]:
+                wanted = self._fitted(model.original, feeds, single=False, weight=model.weight)
+                if wanted is model.original and not model.converted:
+                    return model.file.path, None
+                path = self.write(wanted)
+                return path, path
+
+            return _Source(model.reference, model.weight, brought, model.given)
+        reference = open_model(name)
+        weights = Weights(reference, self._cache_folder, self._seed)
+        return _Source(
+            reference, weights.get, lambda feeds, dynamic: (self._whole(weights, feeds, dynamic=dynamic), None)
+        )
 
     def _whole(self, weights: Weights, feeds: Sequence[Feed], *, dynamic: bool) -> Path:
         """The whole model as the backend demands it: the file as it is, or another beside it, which is where the

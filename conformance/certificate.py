@@ -146,7 +146,8 @@ class Blocker:
 class Summary:
     """Counts that add up to the plan, and both coverages (exact shares of trusted operators), at ``tier``.
 
-    ``vectors``: the verdicts on ONNX's published vectors, which are in no other figure here.
+    ``vectors``: the verdicts on ONNX's published vectors, which are in no other figure here; ``further``: those on the
+    models that the user brought, likewise.
     """
 
     verdicts: Mapping[Source, Mapping[Verdict, int]]
@@ -158,6 +159,7 @@ class Summary:
     models_whole: int
     models: int
     vectors: Mapping[Verdict, int] = field(default_factory=dict)
+    further: Mapping[Verdict, int] = field(default_factory=dict)
 
     @property
     def planned(self) -> int:
@@ -172,7 +174,7 @@ class Summary:
         return self.count(Verdict.PASS)
 
     def as_json(self) -> dict[str, Any]:
-        vectors = {"vectors": {str(v): count for v, count in self.vectors.items()}} if self.vectors else {}
+        beside = {"vectors": self.vectors, "further": self.further}
         return {
             "planned": self.planned,
             "passed": self.passed,
@@ -187,7 +189,7 @@ class Summary:
             "operators": self.operators,
             "models_whole": self.models_whole,
             "models": self.models,
-            **vectors,
+            **{name: {str(v): n for v, n in counts.items()} for name, counts in beside.items() if counts},
         }
 
 

@@ -58,7 +58,7 @@ def cli() -> None:
 
 
 # The fields of a `Selection` and the parameters of its options.
-_CHOSEN = ("suite", "opset", "seed", "operators", "models", "dtypes", "vectors")
+_CHOSEN = ("suite", "opset", "seed", "operators", "models", "dtypes", "vectors", "further")
 
 
 def _selection(function: Callable[..., None]) -> Callable[..., None]:
@@ -67,11 +67,12 @@ def _selection(function: Callable[..., None]) -> Callable[..., None]:
     options = (
         click.option(
             "--suite",
-            type=click.Choice(["smoke", "standard", "full", "vectors"]),
+            type=click.Choice(["smoke", "standard", "full", "vectors", "models-from"]),
             default="standard",
             show_default=True,
             help="smoke: two samples of every operator, and no certificate. full: twenty runs of every case, which "
-            "Tier 3 asks for. vectors: ONNX's published node tests alone, and no certificate.",
+            "Tier 3 asks for. vectors: ONNX's published node tests alone, and no certificate; models-from: likewise the "
+            "models of --models-from.",
         ),
         click.option(
             "--vectors",
@@ -79,6 +80,14 @@ def _selection(function: Callable[..., None]) -> Callable[..., None]:
             metavar="NAME",
             help="ONNX's published node tests as well, which no tier counts: 'onnx' for all, or a name or pattern of "
             "them ('test_conv*').",
+        ),
+        click.option(
+            "--models-from",
+            "further",
+            multiple=True,
+            metavar="PLACE",
+            help="The .onnx files of an installed package or of a folder as well, or one such file, op by op and whole, "
+            "which no tier counts. Repeatable.",
         ),
         click.option(
             "--operator", "operators", multiple=True, metavar="NAME", help="Only this operator. Repeatable."
@@ -171,9 +180,11 @@ def run(
         published_only=goldens is not None,
         command=("conformance", *sys.argv[1:]),
     )
-    of_onnx = f" ({len(plan.vectors)} of them ONNX's vectors)" if plan.vectors else ""
+    beside = [f"{len(plan.vectors)} of them ONNX's vectors"] if plan.vectors else []
+    beside += [f"{len(plan.further)} further models"] if plan.further else []
+    of_them = f" ({', '.join(beside)})" if beside else ""
     click.echo(
-        f"{len(plan.cases)} cases{of_onnx}, {len(plan.models)} models, "
+        f"{len(plan.cases)} cases{of_them}, {len(plan.models)} models, "
         f"suite {plan.selection.suite} {__version__} at opset {plan.selection.opset} → {folder}"
     )
     with _progress() as show:
@@ -285,11 +296,11 @@ def list_(
 
 
 def _list_operators(plan: Plan, group: str | None) -> None:
-    from .spec import Source
+    from .spec import of_suite
 
     counts: dict[tuple[str, str], int] = {}
     for case in plan.cases:
-        if case.source is Source.VECTOR:
+        if not of_suite(case.source, case.tags):
             continue
         counts[case.domain, case.operator] = counts.get((case.domain, case.operator), 0) + 1
     rows = []
@@ -370,6 +381,8 @@ def stability(
     wanted = Selection(**chosen)
     if wanted.suite == "vectors" or wanted.vectors:
         raise UsageError("the inputs of ONNX's vectors are published: no seed changes them")
+    if wanted.further:
+        raise UsageError("--models-from takes no other seeds: leave it out")
     found = measure(
         Launch(resolve(backend), options=pairs(options)),
         wanted,

@@ -16,10 +16,10 @@ from onnx import helper
 
 from . import models
 from .draws import Draw
-from .dtypes import lookup
-from .graphs import Node, nodes_of, to_tensor_proto, value_types
+from .dtypes import dtype_of, lookup
+from .graphs import Node, nodes_of, schema_of, to_tensor_proto, value_types
 
-__all__ = ["Piece", "Reference", "blocks_of", "cut", "identity", "open_model", "opened", "piece"]
+__all__ = ["Piece", "Reference", "blocks_of", "cut", "identity", "likeness", "open_model", "opened", "piece"]
 
 # What a compiler fuses behind a convolution or a matrix product: elementwise operators and normalisations.
 ANCHORS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "QLinearConv", "ConvInteger", "MatMulInteger"})
@@ -32,6 +32,16 @@ FUSIBLE = frozenset(
     """.split()
 )
 LONGEST = 8
+# Which inputs are scales of a quantisation. What was calibrated differs from layer to layer in its last digits.
+SCALES = {
+    "QuantizeLinear": (1,),
+    "DequantizeLinear": (1,),
+    "QLinearConv": (1, 4, 6),
+    "QLinearMatMul": (1, 4, 6),
+}
+# A float constant of more elements than this, and of more distinct values than a mask has, is data.
+SMALL = 16
+MASK_VALUES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +174,54 @@ def identity(reference: Reference, part: Piece) -> str:
     Drawn weights count by their distribution and its order of magnitude, not by their seed: the second of two
     layers of one shape teaches nothing that the first did not.
     """
+    return _described(reference, part, lambda name, literal: _bits(literal), lambda node: node.opset)
+
+
+def likeness(reference: Reference, part: Piece) -> str:
+    """As `identity`, but the same for two pieces that no backend tells apart: scales of quantisation and large float
+    constants count by their octaves, an operator by the version that is in force at its opset."""
+    scales = {
+        node.inputs[i]
+        for node in (reference.nodes[p] for p in part.positions)
+        for i in SCALES.get(node.operator, ())
+        if i < len(node.inputs)
+    }
+
+    def version(node: Node) -> int:
+        schema = schema_of(node.operator, node.opset, node.domain)
+        return node.opset if schema is None else int(schema.since_version)
+
+    return _described(reference, part, lambda name, literal: _octaves(literal, scale=name in scales), version)
+
+
+def _octaves(literal: np.ndarray, *, scale: bool) -> Any:
+    """What of a constant a backend may look at: of a scale, and of data, the octaves between which it lies and whether
+    it has both signs; of anything else every bit."""
+    if not lookup(dtype_of(literal)).is_float or (
+        not scale and (literal.size <= SMALL or len(np.unique(literal.astype(np.float64))) <= MASK_VALUES)
+    ):
+        return _bits(literal)
+    wide = literal.astype(np.float64)
+    sizes = np.abs(wide[np.isfinite(wide) & (wide != 0)])
+    octaves = [round(math.log2(end)) for end in ((sizes.min(), sizes.max()) if sizes.size else ())]
+    return [octaves if scale else octaves[1:], bool((wide < 0).any()), bool(np.isfinite(wide).all())]
+
+
+def _bits(literal: np.ndarray) -> str:
+    return _hash(repr(literal.tolist()).encode() if literal.dtype.kind in "OU" else literal.tobytes())
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def _described(
+    reference: Reference,
+    part: Piece,
+    constant: Callable[[str, np.ndarray], Any],
+    version: Callable[[Node], int],
+) -> str:
+    """A hash of a piece. ``constant``: what of a literal counts; ``version``: an operator's."""
     local: dict[str, str] = {}
 
     def alias(name: str) -> str:
@@ -175,8 +233,7 @@ def identity(reference: Reference, part: Piece) -> str:
     for name in part.constants:
         recipe: Any
         if name in reference.literals:
-            literal = onnx.numpy_helper.to_array(reference.literals[name])
-            recipe = hashlib.blake2b(literal.tobytes(), digest_size=16).hexdigest()
+            recipe = constant(name, onnx.numpy_helper.to_array(reference.literals[name]))
         else:
             recipe = _likeness(reference.model.weights[name])
         described.append([alias(name), *_typed(reference, name), recipe])
@@ -187,14 +244,14 @@ def identity(reference: Reference, part: Piece) -> str:
             [
                 node.domain,
                 node.operator,
-                node.opset,
+                version(node),
                 attributes,
                 [alias(i) for i in node.inputs],
                 [alias(o) for o in node.outputs],
             ]
         )
     described.append([alias(o) for o in part.outputs])
-    return hashlib.blake2b(json.dumps(described).encode(), digest_size=16).hexdigest()
+    return _hash(json.dumps(described).encode())
 
 
 def _likeness(recipe: Draw) -> list[Any]:

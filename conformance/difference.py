@@ -10,7 +10,7 @@ from .certificate import Certificate
 from .facts import facts_of
 from .grade import grade
 from .runfolder import RunFolder
-from .spec import Verdict
+from .spec import FURTHER, Source, Verdict
 
 __all__ = ["Change", "Difference", "compare"]
 
@@ -96,10 +96,12 @@ class Difference:
 
 def compare(old: RunFolder, new: RunFolder) -> Difference:
     """Compare two runs case by case; both are graded from their evidence. Where only one of the two has ONNX's
-    vectors, these are left out."""
+    vectors, these are left out; likewise the user's models."""
     grades, notes = (grade(old), grade(new)), _notes(old, new)
     if old.plan.vectors is None or new.plan.vectors is None:
-        old, new = old.without_vectors(), new.without_vectors()
+        old, new = (run.only(lambda case: case.source is not Source.VECTOR) for run in (old, new))
+    if old.plan.further is None or new.plan.further is None:
+        old, new = (run.only(lambda case: FURTHER not in case.tags) for run in (old, new))
     groups: dict[str, list[Change]] = {k: [] for k in ("regressed", "fixed", "changed", "gone", "added")}
     for case, result in new.results.items():
         before = old.results.get(case)
@@ -148,6 +150,13 @@ def _notes(old: RunFolder, new: RunFolder) -> tuple[str, ...]:
             notes.append(f"only the {'old' if mine else 'new'} run has ONNX's vectors: they are left out here")
     elif mine.digest != other.digest:
         notes.append(f"vectors: {mine.of} ({mine.digest[:8]}) -> {other.of} ({other.digest[:8]})")
+    ours, others = old.plan.further, new.plan.further
+    if ours is None or others is None:
+        if ours or others:
+            notes.append(f"only the {'old' if ours else 'new'} run has the user's models: they are left out here")
+    elif ours.digest != others.digest:
+        was, is_ = (f"{', '.join(further.of)} ({further.digest[:8]})" for further in (ours, others))
+        notes.append(f"models from {was} -> {is_}")
     for which, run in (("old", old), ("new", new)):
         missing = sum(result.verdict is Verdict.NOT_RUN for result in run.results.values())
         if missing:

@@ -108,13 +108,13 @@ def print_certificate(certificate: Certificate, folder: Path) -> None:
             f"weighted {weighted(summary)})"
         )
         console.print(f"Models whole: {summary.models_whole} of {summary.models}")
-    if summary.vectors:
-        passed = summary.vectors.get(Verdict.PASS, 0)
-        rest = _failing(summary.vectors)
-        console.print(
-            f"ONNX's vectors: {passed:,} of {sum(summary.vectors.values()):,} pass"
-            + (f" ({rest})" if rest else "")
-        )
+    for title, counts in (("ONNX's vectors", summary.vectors), ("Further models' cases", summary.further)):
+        if counts:
+            rest = _failing(counts)
+            console.print(
+                f"{title}: {counts.get(Verdict.PASS, 0):,} of {sum(counts.values()):,} pass"
+                + (f" ({rest})" if rest else "")
+            )
     next_tier = certificate.tier + 1
     views, _ = tier_views(certificate)
     unmet = [row for view in views if view.tier == next_tier for row in view.criteria if row.met is False]

@@ -19,7 +19,7 @@ from .graphs import to_tensor_proto
 from .numerics import allowed
 from .plan import Plan, Selection, build_plan
 from .runfolder import RunFolder, read_run
-from .spec import Case, Source
+from .spec import FURTHER, Case, Source
 
 __all__ = ["export_case"]
 
@@ -67,6 +67,10 @@ def _again(run: RunFolder, case_id: str) -> tuple[Plan, Case]:
         raise UsageError(f"{run.path}: the run names no suite opset and seed to make {case_id} from") from None
     if planned.source is Source.VECTOR:
         selection = Selection("vectors", opset, seed, vectors=case_id)
+    elif FURTHER in planned.tags:
+        assert run.plan.further is not None
+        assert planned.model is not None
+        selection = Selection("models-from", opset, seed, models=(planned.model,), further=run.plan.further.of)
     else:
         selection = Selection("full", opset, seed, models=(planned.model,) if planned.model else ())
     plan = build_plan(selection)
@@ -76,6 +80,7 @@ def _again(run: RunFolder, case_id: str) -> tuple[Plan, Case]:
             f"{case_id} of suite {run.suite.get('version')} is another case in this one, {__version__}: "
             "export it with the version that made the run"
             + (", and its onnx" if planned.source is Source.VECTOR else "")
+            + (", and the same file" if FURTHER in planned.tags else "")
         )
     return plan, case
 

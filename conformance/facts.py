@@ -30,7 +30,7 @@ def is_float(dtype: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """A run of the suite, indexed: without the published vectors, which no tier counts.
+    """A run of the suite, indexed: without the published vectors and the user's models, which no tier counts.
 
     ``passed``: the cases that passed; ``waived``: those whose failure is waived (none of which passed).
     ``operators``: the catalogue without extensions. ``cases``: each operator's cases, from the catalogue and
@@ -60,8 +60,8 @@ class Facts:
 
 
 def facts_of(run: RunFolder, waived: frozenset[str]) -> Facts:
-    """Index a run, but for its vectors. Weights follow docs/tiers.md, exactly; a node's operator is its case's."""
-    run = run.without_vectors()
+    """Index a run, but for its vectors and the user's models. Weights follow docs/tiers.md, exactly; a node's operator is its case's."""
+    run = run.suite_alone()
     plan = run.plan
     cases: dict[Key, list[PlannedCase]] = {}
     for case in plan.cases.values():

@@ -79,7 +79,7 @@ class GoldenCache:
     def path(self, case: Case, seed: int) -> Path:
         """Where the golden of a case lies, whether or not it is there."""
         key = _hash(f"{case.id} {case.opset} {seed}")
-        version = _hash(f"{case.digest} {_oracle_version()}")
+        version = _hash(f"{case.digest} {case.graph} {_oracle_version()}")
         return self.folder / "goldens" / key[:2] / f"{key[2:]}.{version}.golden"
 
     def has(self, case: Case, seed: int) -> bool:

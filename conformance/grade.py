@@ -25,7 +25,7 @@ from .certificate import (
 from .criteria import candidates, evaluate
 from .facts import Facts, Scope, facts_of, scope_of
 from .runfolder import RunFolder
-from .spec import Source, Verdict
+from .spec import FURTHER, Source, Verdict
 from .waivers import apply_waivers
 
 __all__ = [
@@ -121,8 +121,10 @@ def _highest(reached: Mapping[int, bool]) -> int:
 def _summary(scope: Scope, run: RunFolder) -> Summary:
     facts = scope.facts
     counts: dict[Source, Counter[Verdict]] = {source: Counter() for source in Source}
+    further: Counter[Verdict] = Counter()
     for case in run.plan.cases.values():
-        counts[case.source][run.results[case.case].verdict] += 1
+        group = further if FURTHER in case.tags else counts[case.source]
+        group[run.results[case.case].verdict] += 1
     vectors = counts.pop(Source.VECTOR)
     trusted = [operator for operator in facts.operators if operator.key in scope.trusted]
     weights = {key: weight for key, weight in facts.weights.items() if key not in facts.extensions}
@@ -138,4 +140,5 @@ def _summary(scope: Scope, run: RunFolder) -> Summary:
         models_whole=len(facts.whole),
         models=len(facts.run.plan.models),
         vectors={v: vectors[v] for v in Verdict if vectors[v]},
+        further={v: further[v] for v in Verdict if further[v]},
     )

@@ -11,6 +11,7 @@ import locale
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -306,10 +307,12 @@ def model_goldens(
     cases: Sequence[Case],
     seed: int,
     weight: Callable[[str], np.ndarray | None],
+    given: Mapping[int, Mapping[str, np.ndarray]] = MappingProxyType({}),
 ) -> Iterator[tuple[Case, Golden]]:
     """The goldens of a model's cases, in the order in which the model's float64 run reaches them.
 
     One run serves them all, and every value is freed at its last use. ``weight`` gives initializers by name.
+    ``given``: of nodes that the catalogue does not define, by position, what they yield, as far as it is known.
     The end-to-end case, where asked for, comes last.
     """
     whole = [c for c in cases if c.source is Source.END_TO_END]
@@ -334,6 +337,9 @@ def model_goldens(
 
     last = max(at, default=-1) if not whole else len(reference.nodes) - 1
     for position, node in enumerate(reference.nodes[: last + 1]):
+        if position in given:
+            values.update((n, to_tensor(a, widen=True)) for n, a in given[position].items())
+            continue
         inputs = [lookup_value(n) if n else None for n in node.inputs]
         results = call(node, inputs, widen=True)
         del inputs

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -13,19 +14,21 @@ import onnx
 
 from . import models
 from ._version import __version__
-from .cuts import Piece, Reference, blocks_of, identity, open_model, piece
+from .cuts import Piece, Reference, blocks_of, identity, likeness, open_model, piece
 from .dtypes import lookup
 from .errors import UsageError
+from .further import PREFIX, File, FurtherModel, find, open_file
 from .goldens import default_folder
 from .graphs import TYPE_ATTRIBUTES, defaults_of, domain_opset, dtypes_of, has_choice, lookup_name, schema_of
 from .operators import catalogue
 from .rules import Accumulation, Composite, Elementary, Exact, OrderFree, Random, Requantised, Rounded
-from .spec import Case, Operator, Sample, Source, TensorSpec
+from .spec import FURTHER, Case, Operator, Sample, Source, TensorSpec, of_suite
 from .vectors import REASONS, Vector, case_of, collect, unjudged
 from .versions import as_of
 
 __all__ = [
     "SUITES",
+    "FurtherPlan",
     "ModelPlan",
     "Plan",
     "PlannedNode",
@@ -35,8 +38,9 @@ __all__ = [
     "samples_of",
 ]
 
-# How often each suite runs a case. Tier 3 asks for twenty. The suite "vectors" is ONNX's published ones alone.
-SUITES = {"smoke": 2, "standard": 2, "full": 20, "vectors": 2}
+# How often each suite runs a case. Tier 3 asks for twenty. The suites "vectors" and "models-from" have nothing of their
+# own: ONNX's published vectors alone, the user's models alone.
+SUITES = {"smoke": 2, "standard": 2, "full": 20, "vectors": 2, "models-from": 2}
 # The suites that a certificate can be given for.
 CERTIFYING = ("standard", "full")
 # All vectors that the installed onnx ships; any other name is one of these, or a pattern of them.
@@ -65,6 +69,7 @@ class Selection:
 
     ``vectors``: ONNX's published vectors that are wanted besides, which neither the digest nor a tier looks at:
     "onnx" for all, a name or a pattern of names, or "" for none.
+    ``further``: packages, folders and files whose models are wanted besides; nor do these count.
     """
 
     suite: str = "standard"
@@ -74,6 +79,7 @@ class Selection:
     models: tuple[str, ...] = ()
     dtypes: tuple[str, ...] = ()
     vectors: str = ""
+    further: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -107,11 +113,36 @@ class ModelPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class FurtherPlan:
+    """A model that the user brought. ``opset``: the file's own; ``shown``: that of what the backend is shown.
+    ``lengths``: the shapes chosen for inputs with symbolic dimensions. ``unjudged``: the ids that its pieces would have,
+    of those that can have no verdict, by the reason (a key of `further.REASONS`)."""
+
+    file: File
+    model: ModelPlan
+    opset: int
+    shown: int
+    lengths: Mapping[str, str]
+    unjudged: Mapping[str, tuple[str, ...]]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            **asdict(self.model),
+            "origin": self.file.origin,
+            "digest": self.file.digest,
+            "opset": self.opset,
+            "shown_opset": self.shown,
+            "lengths": dict(self.lengths),
+            "unjudged": {reason: list(names) for reason, names in self.unjudged.items()},
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """The cases in the order in which they run, and the models that they come from.
 
     ``vectors``: the published vectors by their cases' ids; ``unjudged``: the names of those that can have no verdict,
-    by the reason (a key of `vectors.REASONS`).
+    by the reason (a key of `vectors.REASONS`). ``further``: the models that the user brought, by name.
     """
 
     selection: Selection
@@ -119,13 +150,14 @@ class Plan:
     models: tuple[ModelPlan, ...]
     vectors: Mapping[str, Vector] = field(default_factory=dict)
     unjudged: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    further: Mapping[str, FurtherPlan] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
-        """A hash over every case's content, the rules and the model graphs. The vectors are no part of the suite:
-        with and without them it is the same."""
+        """A hash over every case's content, the rules and the model graphs. The vectors and the user's models are no
+        part of the suite: with and without them it is the same."""
         state = hashlib.blake2b(f"{__version__}\n".encode(), digest_size=16)
-        suite = [case for case in self.cases if case.source is not Source.VECTOR]
+        suite = [case for case in self.cases if of_suite(case.source, case.tags)]
         for case in sorted(suite, key=lambda c: c.id):
             rule = _rules_text(case)
             state.update(f"{case.id} {case.digest} {rule}\n".encode())
@@ -134,8 +166,18 @@ class Plan:
     @property
     def vectors_digest(self) -> str:
         """A hash over the vectors' content; "" where the plan has none."""
-        found = sorted((c.id, c.digest) for c in self.cases if c.source is Source.VECTOR)
-        return hashlib.blake2b(repr(found).encode(), digest_size=16).hexdigest() if found else ""
+        return _content(c for c in self.cases if c.source is Source.VECTOR)
+
+    @property
+    def further_digest(self) -> str:
+        """A hash over the content of the user's models' cases; "" where the plan has none."""
+        return _content(c for c in self.cases if FURTHER in c.tags)
+
+    def model(self, name: str) -> ModelPlan:
+        """A model of the suite or the user's by its name. Raises ``KeyError`` for another."""
+        if name in self.further:
+            return self.further[name].model
+        return {m.name: m for m in self.models}[name]
 
     def suite(self) -> dict[str, Any]:
         """The suite's identity as it stands in run.json, plan.json and the certificate."""
@@ -156,7 +198,7 @@ class Plan:
             "suite": self.suite(),
             "cases": [_case_json(c) for c in self.cases],
             "models": [asdict(m) for m in self.models],
-            "operators": _operators_json(self.cases),
+            "operators": _operators_json(c for c in self.cases if of_suite(c.source, c.tags)),
         }
         if self.vectors or self.unjudged:
             data["vectors"] = {
@@ -164,7 +206,18 @@ class Plan:
                 "digest": self.vectors_digest,
                 "unjudged": {reason: list(names) for reason, names in self.unjudged.items()},
             }
+        if self.further:
+            data["further"] = {
+                "of": list(self.selection.further),
+                "digest": self.further_digest,
+                "models": [m.as_json() for m in self.further.values()],
+            }
         return data
+
+
+def _content(cases: Iterable[Case]) -> str:
+    found = sorted((c.id, c.digest, c.graph) if c.graph else (c.id, c.digest) for c in cases)
+    return hashlib.blake2b(repr(found).encode(), digest_size=16).hexdigest() if found else ""
 
 
 def _rules_text(case: Case) -> str:
@@ -347,51 +400,81 @@ class _Open:
     places: dict[str, list[int]]
 
 
-def _model_cases(name: str, selection: Selection, known: dict[str, _Open]) -> tuple[ModelPlan, list[str]]:
-    """Add a model's nodes and blocks to the known cases by content; returns the model's plan and new contents."""
-    reference = open_model(name)
-    new: list[str] = []
+class _Known:
+    """The cases from models so far, by content. ``alike``: two pieces that no backend tells apart may share a case."""
 
-    def admit(part: Piece, ident: str, operator: str, domain: str, source: Source, family: str) -> str:
+    def __init__(self, *, alike: bool) -> None:
+        self._cases: dict[str, _Open] = {}
+        self._alike: dict[str, str] | None = {} if alike else None
+
+    def piece(self, reference: Reference, part: Piece, case: Callable[[str], Case], *, exactly: bool) -> str:
+        """The id of the case that a piece has; ``case`` makes a new one, given its digest. ``exactly``: it shares one
+        only with a piece that is the same to the last bit."""
         digest = identity(reference, part)
-        if digest not in known:
-            dtype, *others = _case_dtypes(reference, part)
-            case = Case(
-                id=ident,
-                operator=operator,
-                domain=domain,
-                opset=reference.nodes[part.positions[0]].opset,
-                dtype=dtype,
-                source=source,
-                family=family,
-                digest=digest,
-                also=frozenset(others),
-                index=part.positions[0],
-                model=name,
-            )
-            known[digest] = _Open(case, {})
-            new.append(digest)
-        known[digest].places.setdefault(name, []).append(part.positions[0])
-        return known[digest].case.id
+        if digest not in self._cases and self._alike is not None:
+            first = self._alike.setdefault(likeness(reference, part), digest)
+            digest = digest if exactly else first
+        if digest not in self._cases:
+            self._cases[digest] = _Open(case(digest), {})
+        found = self._cases[digest]
+        found.places.setdefault(reference.name, []).append(part.positions[0])
+        return found.case.id
 
-    nodes = []
-    for position, node in enumerate(reference.nodes):
-        known_as = catalogue().get((node.domain, node.operator))
-        case = admit(
-            piece(reference, [position]),
-            f"{name}/{node.name}",
-            node.operator,
-            node.domain,
+    def whole(self, case: Case) -> None:
+        """A run of a whole model: always a case of its own."""
+        assert case.model is not None
+        self._cases[case.id] = _Open(case, {case.model: [0]})
+
+    def cases(self) -> list[Case]:
+        """The cases in the order in which they came, with all places where they stand."""
+        places = [(o.case, {m: tuple(p) for m, p in o.places.items()}) for o in self._cases.values()]
+        return [replace(case, occurrences=where) for case, where in places]
+
+
+def _piece_case(reference: Reference, part: Piece, graph: str, digest: str) -> Case:
+    """The case of a piece of a model. ``graph``: a hash of the model."""
+    dtype, *others = _case_dtypes(reference, part)
+    first = reference.nodes[part.positions[0]]
+    if len(part.positions) == 1:
+        known_as = catalogue().get((first.domain, first.operator))
+        ident, operator, domain, source = (
+            f"{reference.name}/{first.name}",
+            first.operator,
+            first.domain,
             Source.MODEL,
-            known_as.family if known_as else "uncatalogued",
         )
-        nodes.append(PlannedNode(node.name, node.operator, case))
-    blocks = []
-    for part in blocks_of(reference):
-        operators = "+".join(reference.nodes[p].operator for p in part.positions)
-        first = reference.nodes[part.positions[0]].name
-        blocks.append(admit(part, f"{name}/block-{first}", operators, "", Source.BLOCK, "block"))
+        family = known_as.family if known_as else "uncatalogued"
+    else:
+        operator = "+".join(reference.nodes[p].operator for p in part.positions)
+        ident, domain, source, family = f"{reference.name}/block-{first.name}", "", Source.BLOCK, "block"
+    return Case(
+        id=ident,
+        operator=operator,
+        domain=domain,
+        opset=first.opset,
+        dtype=dtype,
+        source=source,
+        family=family,
+        digest=digest,
+        also=frozenset(others),
+        index=part.positions[0],
+        model=reference.name,
+        graph=graph,
+    )
+
+
+def _model_cases(name: str, known: _Known) -> ModelPlan:
+    """Add a model's nodes, blocks and whole runs to the known cases."""
+    reference = open_model(name)
     entry = models.manifest()[name]
+
+    def admit(part: Piece) -> str:
+        make = functools.partial(_piece_case, reference, part, entry.digest)
+        # The standard suite's digest is of its models' cases: what counts as the same there must not change.
+        return known.piece(reference, part, make, exactly=entry.suite == "standard")
+
+    pieces = [(node, admit(piece(reference, [position]))) for position, node in enumerate(reference.nodes)]
+    blocks = [admit(part) for part in blocks_of(reference)]
     whole = Case(
         id=f"{name}/end-to-end",
         operator="(model)",
@@ -402,17 +485,14 @@ def _model_cases(name: str, selection: Selection, known: dict[str, _Open]) -> tu
         family="end-to-end",
         digest=entry.digest,
         model=name,
-        occurrences={name: (0,)},
+        graph=entry.digest,
     )
-    wholes = [whole]
+    known.whole(whole)
     if reference.model.axes:
-        wholes.append(replace(whole, id=f"{name}/dynamic-shapes", digest=f"{entry.digest}-dynamic", tags=DYNAMIC))
-    for run in wholes:
-        known[run.id] = _Open(run, {name: [0]})
-        new.append(run.id)
-    return ModelPlan(
-        name, entry.domain, tuple(nodes), tuple(dict.fromkeys(blocks)), whole.id, entry.parameters
-    ), new
+        digest = f"{entry.digest}-dynamic"
+        known.whole(replace(whole, id=f"{name}/dynamic-shapes", digest=digest, tags=DYNAMIC))
+    nodes = tuple(PlannedNode(node.name, node.operator, case) for node, case in pieces)
+    return ModelPlan(name, entry.domain, nodes, tuple(dict.fromkeys(blocks)), whole.id, entry.parameters)
 
 
 def _check_names(kind: str, wanted: Sequence[str], known: Collection[str]) -> None:
@@ -437,8 +517,12 @@ def check(selection: Selection) -> None:
         names |= {schema.name for schema in onnx.defs.get_all_schemas()}
     if selection.suite == "vectors" and selection.models:
         raise UsageError("the suite 'vectors' has no models: leave --model out")
+    if selection.suite == "models-from" and not selection.further:
+        raise UsageError("the suite 'models-from' has the models of --models-from alone, and there is none")
+    if selection.further:
+        names |= {schema.name for schema in onnx.defs.get_all_schemas()}
     _check_names("operator", selection.operators, names)
-    _check_names("model", selection.models, models.names())
+    _check_names("model", selection.models, (*models.names(), *(f.name for f in find(selection.further))))
     for dtype in selection.dtypes:
         try:
             lookup(dtype)
@@ -448,23 +532,26 @@ def check(selection: Selection) -> None:
 
 def build_plan(selection: Selection) -> Plan:
     """The plan of a selection: operator cases family by family, then each model's nodes, blocks and whole run, then
-    the published vectors.
+    the same of the models that the user brought, then the published vectors.
 
-    Raises ``UsageError`` for what ``check`` refuses, and for a selection that leaves no case.
+    Raises ``UsageError`` for what ``check`` refuses, for a file that is no ONNX model or cannot be run, and for a
+    selection that leaves no case.
     """
     check(selection)
     cases: list[Case] = []
     model_plans: list[ModelPlan] = []
     only_models = bool(selection.models) and not selection.operators
-    if selection.suite != "vectors":
+    if selection.suite in ("smoke", "standard", "full"):
         for operator in catalogue().values():
             if not only_models and _named(operator.domain, operator.name, selection):
                 cases += _operator_cases(operator, selection)
         model_plans, more = _models(selection)
         cases += more
+    further, more = _further(selection)
+    cases += more
     vectors, left = _vectors(selection)
     cases += [case for case, _ in vectors]
-    if not cases:
+    if not cases and not any(brought.unjudged for brought in further.values()):
         newer = [n for n in selection.operators if schema_of(n, selection.opset, "") is None]
         hint = (
             f"; {', '.join(newer)} came after opset {selection.opset}, try --opset {onnx.defs.onnx_opset_version()}"
@@ -475,7 +562,7 @@ def build_plan(selection: Selection) -> Plan:
             hint = f"; no verdict can be given to {', '.join(n for names in left.values() for n in names)}: "
             hint += ", ".join(REASONS[reason] for reason in left)
         raise UsageError(f"the selection leaves no case: loosen --operator, --model or --dtype{hint}")
-    return Plan(selection, tuple(cases), tuple(model_plans), {case.id: v for case, v in vectors}, left)
+    return Plan(selection, tuple(cases), tuple(model_plans), {case.id: v for case, v in vectors}, left, further)
 
 
 def _wanted_vectors(selection: Selection) -> str:
@@ -514,20 +601,100 @@ def _suite_models(suite: str) -> Sequence[str]:
 
 
 def _models(selection: Selection) -> tuple[list[ModelPlan], list[Case]]:
-    wanted: Sequence[str] = selection.models or _suite_models(selection.suite)
-    known: dict[str, _Open] = {}
-    plans, order = [], []
-    for name in wanted:
-        plan, new = _model_cases(name, selection, known)
-        plans.append(plan)
-        order += new
-    cases = [replace(known[d].case, occurrences={m: tuple(p) for m, p in known[d].places.items()}) for d in order]
+    wanted = (
+        [n for n in selection.models if not n.startswith(PREFIX)]
+        if selection.models
+        else (_suite_models(selection.suite))
+    )
+    known = _Known(alike=any(models.manifest()[name].suite != "standard" for name in wanted))
+    plans = [_model_cases(name, known) for name in wanted]
+    cases = known.cases()
     kept = [c for c in cases if _wanted(c, selection)]
     ids: Mapping[str, Case] = {c.id: c for c in kept}
     if len(kept) == len(cases):
         return plans, kept
     # A filtered run has parts of models: it can show their nodes but call none of them whole.
     return [p for p in plans if any(n.case in ids for n in p.nodes)], kept
+
+
+def _further(selection: Selection) -> tuple[dict[str, FurtherPlan], list[Case]]:
+    """The models that the user brought, and the cases of what can be judged of them."""
+    if not selection.further:
+        return {}, []
+    _require_torch()
+    found = [f for f in find(selection.further) if not selection.models or f.name in selection.models]
+    known = _Known(alike=False)
+    plans = {file.name: _further_cases(open_file(file, selection.seed), known) for file in found}
+    return plans, [c for c in known.cases() if _wanted(c, selection)]
+
+
+def _further_cases(opened: FurtherModel, known: _Known) -> FurtherPlan:
+    """Add what can be judged of a file to the known cases."""
+    reference, name = opened.reference, opened.file.name
+    content = hashlib.blake2b(reference.model.proto.SerializeToString(deterministic=True), digest_size=16)
+    content.update(repr(dict(reference.model.inputs)).encode())  # from which all other values come
+    graph = content.hexdigest()
+    tags = frozenset({FURTHER})
+    left: dict[str, list[str]] = {}
+
+    def admit(part: Piece) -> str | None:
+        reasons = [opened.unjudged[p][0] for p in part.positions if p in opened.unjudged]
+        if reasons:
+            first = reference.nodes[part.positions[0]].name
+            alone = len(part.positions) == 1
+            reason, ident = (reasons[0], f"{name}/{first}") if alone else ("part", f"{name}/block-{first}")
+            left.setdefault(reason, []).append(ident)
+            return None
+        return known.piece(
+            reference,
+            part,
+            lambda digest: replace(_piece_case(reference, part, graph, digest), tags=tags),
+            exactly=True,
+        )
+
+    nodes = [
+        PlannedNode(node.name, node.operator, admit(piece(reference, [p])) or f"{name}/{node.name}")
+        for p, node in enumerate(reference.nodes)
+    ]
+    blocks = [case for part in blocks_of(reference) if (case := admit(part)) is not None]
+    whole = f"{name}/end-to-end"
+    shown = next((o.version for o in reference.model.proto.opset_import if not o.domain), 1)
+    if opened.whole is not None:
+        left.setdefault(opened.whole[0], []).append(whole)
+    else:
+        dtypes = [reference.types[o][0] for o in reference.outputs]
+        known.whole(
+            Case(
+                id=whole,
+                operator="(model)",
+                domain="",
+                opset=shown,
+                dtype=next((d for d in dtypes if lookup(d).is_float), dtypes[0]),
+                source=Source.END_TO_END,
+                family="end-to-end",
+                digest=opened.file.digest,
+                model=name,
+                tags=tags,
+                graph=graph,
+            )
+        )
+    parameters = sum(
+        math.prod(t.dims) for t in reference.literals.values() if lookup_name(t.data_type) != "string"
+    )
+    model = ModelPlan(name, "", tuple(nodes), tuple(dict.fromkeys(blocks)), whole, parameters)
+    unjudged = {reason: tuple(names) for reason, names in left.items()}
+    return FurtherPlan(opened.file, model, opened.opset, shown, opened.lengths, unjudged)
+
+
+def _require_torch() -> None:
+    try:
+        import torch
+    except ImportError:
+        raise UsageError(
+            "--models-from runs each file once to learn its shapes, which needs torch: "
+            "pip install 'conformance[oracle]'"
+        ) from None
+    assert torch
 
 
 def _wanted(case: Case, selection: Selection) -> bool:

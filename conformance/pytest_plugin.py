@@ -28,8 +28,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--backend-option", action="append", default=[], metavar="KEY=VALUE", help="passed to the backend"
     )
-    group.addoption("--suite", default="standard", help="smoke, standard, full or vectors")
+    group.addoption("--suite", default="standard", help="smoke, standard, full, vectors or models-from")
     group.addoption("--vectors", default="", metavar="NAME", help="ONNX's published vectors too: onnx for all")
+    group.addoption(
+        "--models-from",
+        action="append",
+        default=[],
+        metavar="PLACE",
+        help="a package's or a folder's .onnx files too",
+    )
     group.addoption("--opset", type=int, default=21, help="the opset that the suite runs as of")
     group.addoption("--conformance-seed", type=int, default=0, help="draw inputs and weights anew")
     group.addoption("--case-timeout", type=float, default=60.0, help="seconds for one case")
@@ -57,6 +64,7 @@ def _selection(config: pytest.Config) -> Selection:
         config.getoption("--opset"),
         config.getoption("--conformance-seed"),
         vectors=config.getoption("--vectors"),
+        further=tuple(config.getoption("--models-from")),
     )
 
 

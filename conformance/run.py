@@ -95,6 +95,7 @@ def execute(
         "digest": suite["digest"],
         "seed": suite["seed"],
         "vectors": plan.vectors_digest,
+        "further": plan.further_digest,
     }
     with Journal.open(folder, resume=options.resume, identity=identity) as journal:
         verdicts = verdicts_so_far(journal.completed, plan, folder)
@@ -292,7 +293,7 @@ def _refusal(outcome: Outcome) -> Judgement:
 def _drift(plan: Plan, case: Case, bits: Mapping[str, float]) -> dict[str, float]:
     """Which operators the error of a whole model comes from: each one's share of the squared relative errors
     that its nodes had on the reference's inputs (first order, every node amplified alike)."""
-    (model,) = [m for m in plan.models if m.name == case.model]
+    model = plan.model(case.model or "")
     energy: dict[str, float] = {}
     for node in model.nodes:
         if node.case in bits:

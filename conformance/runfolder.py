@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from .errors import UsageError
-from .spec import Source, Verdict
+from .spec import Source, Verdict, of_suite
 from .waivers import Waiver, read_waivers
 
 __all__ = [
@@ -25,8 +25,10 @@ __all__ = [
     "RESULTS",
     "RUN",
     "WAIVERS",
+    "Further",
     "Plan",
     "PlannedCase",
+    "PlannedFurther",
     "PlannedModel",
     "PlannedNode",
     "PlannedOperator",
@@ -132,15 +134,40 @@ class PlannedVectors:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedFurther:
+    """A model that the user brought. ``origin``: where it was found; ``digest``: of the file. ``opset``: the file's own,
+    ``shown_opset`` that of what the backend is shown. ``lengths``: the shapes that were chosen for inputs with symbolic
+    dimensions. ``unjudged``: the ids of pieces that can have no verdict, by the reason."""
+
+    model: PlannedModel
+    origin: str
+    digest: str = ""
+    opset: int = 0
+    shown_opset: int = 0
+    lengths: Mapping[str, str] = field(default_factory=dict)
+    unjudged: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Further:
+    """The models that the user brought: the places that he named, a digest of their cases' content, and each model."""
+
+    of: tuple[str, ...]
+    digest: str = ""
+    models: tuple[PlannedFurther, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """plan.json. ``complete``: nothing was filtered out, so that a certificate can be given. ``cases``: the vectors
-    are among them."""
+    """plan.json. ``complete``: nothing was filtered out, so that a certificate can be given. ``cases``: those of the
+    vectors and of the user's models are among them, ``models`` are the suite's alone."""
 
     suite: Mapping[str, Any]
     cases: Mapping[str, PlannedCase]
     models: tuple[PlannedModel, ...]
     operators: tuple[PlannedOperator, ...]
     vectors: PlannedVectors | None = None
+    further: Further | None = None
 
     @property
     def complete(self) -> bool:
@@ -185,9 +212,13 @@ class RunFolder:
     waivers: tuple[Waiver, ...] = ()
     path: Path | None = None
 
-    def without_vectors(self) -> RunFolder:
-        """The run of the suite alone: what tiers count."""
-        cases = {k: case for k, case in self.plan.cases.items() if case.source is not Source.VECTOR}
+    def suite_alone(self) -> RunFolder:
+        """The run without vectors and the user's models: what tiers count."""
+        return self.only(lambda case: of_suite(case.source, case.tags))
+
+    def only(self, wanted: Callable[[PlannedCase], bool]) -> RunFolder:
+        """The run as if it had these cases alone."""
+        cases = {k: case for k, case in self.plan.cases.items() if wanted(case)}
         if len(cases) == len(self.plan.cases):
             return self
         plan = replace(self.plan, cases=MappingProxyType(cases))
@@ -363,6 +394,25 @@ def _vectors(data: Mapping[str, Any]) -> PlannedVectors:
     )
 
 
+def _brought(data: Mapping[str, Any]) -> PlannedFurther:
+    nothing: dict[str, Any] = {}
+    unjudged, lengths = _typed(data, "unjudged", dict, nothing), _typed(data, "lengths", dict, nothing)
+    return PlannedFurther(
+        model=_model(data),
+        origin=_typed(data, "origin", str),
+        digest=_typed(data, "digest", str, ""),
+        opset=_typed(data, "opset", int, 0),
+        shown_opset=_typed(data, "shown_opset", int, 0),
+        lengths=MappingProxyType({name: _typed(lengths, name, str) for name in lengths}),
+        unjudged=MappingProxyType({reason: _texts(unjudged, reason) for reason in unjudged}),
+    )
+
+
+def _further(data: Mapping[str, Any], file: Path) -> Further:
+    models = _unique(_entries(data, "models", _brought, file), lambda m: m.model.name, "further model", file)
+    return Further(_texts(data, "of"), _typed(data, "digest", str, ""), tuple(models.values()))
+
+
 def _entries(data: Mapping[str, Any], key: str, parse: Callable[[Mapping[str, Any]], T], file: Path) -> list[T]:
     if not isinstance(data.get(key), list):
         raise UsageError(f"{file}: {key!r} must be a list")
@@ -395,7 +445,17 @@ def _plan(data: Mapping[str, Any], file: Path) -> Plan:
     vectors = None
     if data.get("vectors") is not None:
         (vectors,) = _entries({"vectors": [data["vectors"]]}, "vectors", _vectors, file)
-    plan = Plan(data["suite"], MappingProxyType(cases), tuple(models.values()), tuple(operators.values()), vectors)
+    further = None
+    if data.get("further") is not None:
+        (further,) = _entries({"further": [data["further"]]}, "further", lambda d: _further(d, file), file)
+    plan = Plan(
+        data["suite"],
+        MappingProxyType(cases),
+        tuple(models.values()),
+        tuple(operators.values()),
+        vectors,
+        further,
+    )
     if plan.complete:  # a filtered plan keeps the models' node lists, but not all their cases
         for model in plan.models:
             missing = next((case for case in model.cases if case not in plan.cases), None)

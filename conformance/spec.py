@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from .draws import AUTO, Draw, values
 from .rules import EXACT, Rule
 
 __all__ = [
+    "FURTHER",
     "PUBLISHED",
     "Case",
     "Operator",
@@ -20,12 +21,15 @@ __all__ = [
     "TensorSpec",
     "Verdict",
     "const",
+    "of_suite",
     "tensor",
 ]
 
 
 # The tag of one of ONNX's vectors that is held against its published output, as the catalogue does not define it.
 PUBLISHED = "published"
+# The tag of a case from a model that the user brought.
+FURTHER = "further"
 
 
 class Verdict(str, enum.Enum):
@@ -181,6 +185,7 @@ class Case:
     ``occurrences``: for cases from models, the positions in each model's node list where this case stands.
     ``index``: for operator cases the sample's position, for model cases and blocks the first node's position;
     with ``operator``, ``dtype`` and ``model`` it leads back to the content.
+    ``graph``: a hash of the model that the case is cut from, whose values the case's inputs are; "" where there is none.
     """
 
     id: str
@@ -196,3 +201,9 @@ class Case:
     model: str | None = None
     tags: frozenset[str] = frozenset()
     occurrences: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    graph: str = ""
+
+
+def of_suite(source: Source, tags: Collection[str]) -> bool:
+    """Whether a case of this source and with these tags is the suite's own, which digests and tiers count."""
+    return source is not Source.VECTOR and FURTHER not in tags

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..runfolder import PlannedCase, Result, RunFolder
-from ..spec import Source, Verdict
+from ..spec import FURTHER, Source, Verdict
 from .tally import SEVERITY
 
 __all__ = ["CaseView", "Reproduce", "case_view", "label", "real", "strings", "worst"]
@@ -32,11 +32,12 @@ def _given(command: Sequence[str]) -> dict[str, str]:
 @dataclass(frozen=True, slots=True)
 class Reproduce:
     """How a case of this run is run again: the folder as the run named it, and the start of the command, for one of
-    the suite and for one of ONNX's vectors."""
+    the suite, for one of ONNX's vectors and for one of the user's models."""
 
     folder: str
     run: str
     vectors: str
+    further: str
 
     @classmethod
     def of(cls, run: RunFolder) -> Reproduce:
@@ -48,11 +49,13 @@ class Reproduce:
         for key, value in options.items() if isinstance(options, Mapping) else ():
             parts += ["--option", f"{key}={value}"]
         ends = []
-        for suite in (run.suite, {**run.suite, "name": "vectors"}):
+        for suite in (run.suite, {**run.suite, "name": "vectors"}, {**run.suite, "name": "models-from"}):
             end = [
                 w for k, flag, default in _SUITE if suite.get(k, default) != default for w in (flag, str(suite[k]))
             ]
             ends.append(end)
+        if run.plan.further is not None:
+            ends[-1] += [w for place in run.plan.further.of for w in ("--models-from", place)]
         same = [w for flag in ("--python", "--timeout", "--memory") if flag in given for w in (flag, given[flag])]
         return cls(folder, *(shlex.join([*parts, *end, *same]) for end in ends))
 
@@ -63,7 +66,7 @@ class Reproduce:
         if case.source is Source.VECTOR:
             start, only = self.vectors, ["--vectors", case.case.removeprefix("vectors/")]
         elif case.source is not Source.OPERATOR:
-            only = ["--model", case.model or ""]
+            start, only = self.further if FURTHER in case.tags else self.run, ["--model", case.model or ""]
         export = ["conformance", "export", self.folder, case.case, "-o", "reproduction"]
         return shlex.join(export), f"{start} {shlex.join([*only, '-o', 'again'])}"
 
@@ -71,7 +74,8 @@ class Reproduce:
 @dataclass(frozen=True, slots=True)
 class CaseView:
     """A planned case and what came of it. ``number``: its place in the plan. ``units``: its largest error in
-    units of the bound; None where no float was compared. ``commands``: what reproduces it, in a shell."""
+    units of the bound; None where no float was compared. ``commands``: what reproduces it, in a shell. ``further``: it
+    is of a model that the user brought."""
 
     number: int
     id: str
@@ -88,6 +92,7 @@ class CaseView:
     log: str
     after: str | None
     commands: tuple[str, ...] = ()
+    further: bool = False
 
 
 def strings(value: Any) -> list[str]:
@@ -128,6 +133,7 @@ def case_view(number: int, planned: PlannedCase, result: Result, reproduce: Repr
         log=result.log,
         after=result.after,
         commands=reproduce.commands(planned),
+        further=FURTHER in planned.tags,
     )
 
 

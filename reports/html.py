@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["SECTIONS", "environment", "render_report", "write_report"]
 
 SECTIONS = (
-    *("criteria", "fixes", "operators", "models", "accuracy", "precision", "worst", "vectors", "declined"),
-    *("evidence", "method"),
+    *("criteria", "fixes", "operators", "models", "accuracy", "precision", "worst", "further", "vectors"),
+    *("declined", "evidence", "method"),
 )
 ROMAN = {1: "I", 2: "II", 3: "III"}
 
@@ -122,9 +122,9 @@ def render_report(content: Page, language: Language) -> str:
 
 def _anchors(content: Page) -> tuple[str, ...]:
     """The sections that the page shows."""
-    if content.only_vectors:
-        return SECTIONS[SECTIONS.index("vectors") :]
-    return tuple(anchor for anchor in SECTIONS if anchor != "vectors" or content.vectors)
+    first = SECTIONS.index("further") if content.without_suite else 0
+    beside = {"vectors": content.vectors, "further": content.further}
+    return tuple(anchor for anchor in SECTIONS[first:] if beside.get(anchor, True))
 
 
 def write_report(folder: Path, language: str = "en", graded: tuple[RunFolder, Certificate] | None = None) -> Path:

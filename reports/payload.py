@@ -108,7 +108,9 @@ def columns(page: Page, words: Mapping[str, str]) -> dict[str, Any]:
             "folder": page.reproduce.folder,
             "run": page.reproduce.run,
             "vectors": page.reproduce.vectors,
+            "further": page.reproduce.further,
         },
+        "further": [case.number for case in cases if case.further],
         "words": dict(words),
     }
 

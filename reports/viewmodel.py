@@ -13,8 +13,8 @@ from typing import Any
 
 from ..certificate import Blocker, Certificate, Contradiction, Measurement, Missing, Summary, Waived
 from ..dtypes import BOOL, DTYPES, FLOATS, SIGNED, UNSIGNED
-from ..runfolder import PlannedModel, PlannedOperator, PlannedVectors, RunFolder
-from ..spec import PUBLISHED, Source, Verdict
+from ..runfolder import PlannedFurther, PlannedModel, PlannedOperator, PlannedVectors, RunFolder
+from ..spec import PUBLISHED, Source, Verdict, of_suite
 from .cases import CaseView, Reproduce, case_view, label, real, strings, worst
 from .criteria import CriterionView, TierView, tier_views
 from .distribution import Distribution, distribution
@@ -22,8 +22,10 @@ from .tally import SEVERITY, Tally
 
 __all__ = [
     "BlockerView",
+    "BroughtView",
     "Cell",
     "FamilyView",
+    "FurtherView",
     "ModelView",
     "NodeView",
     "OperatorView",
@@ -36,7 +38,9 @@ __all__ = [
 
 WORST = 20  # cases furthest outside their bound, and as many of the other failures
 LONG_NAME = 28  # characters: a longer name than that is set smaller, or it would fill the certificate
-LISTED_VECTORS = 100  # of each verdict, with message and commands: a page in which all fail stays under 4 MB
+LISTED_BESIDE = (
+    100  # vectors of each verdict, with message and commands: a page in which all fail stays under 4 MB
+)
 LISTED = 30  # failing nodes named under a model's strip; the page says how many more there are
 
 
@@ -152,8 +156,36 @@ class VectorsView:
 
 
 @dataclass(frozen=True, slots=True)
+class BroughtView:
+    """A model that the user brought. ``opset``: the file's own, ``shown_opset`` that of what the backend was shown.
+    ``lengths``: the inputs with symbolic dimensions and the shapes chosen. ``unjudged``: how many of its pieces can have
+    no verdict."""
+
+    model: ModelView
+    origin: str
+    opset: int
+    shown_opset: int
+    lengths: tuple[tuple[str, str], ...]
+    unjudged: int
+
+
+@dataclass(frozen=True, slots=True)
+class FurtherView:
+    """The models that the user brought. ``failing`` and ``unjudged`` as in `VectorsView`."""
+
+    tally: Tally
+    models: tuple[BroughtView, ...]
+    failing: tuple[tuple[Verdict, tuple[CaseView, ...], int], ...]
+    unjudged: tuple[tuple[str, tuple[str, ...]], ...]
+
+    @property
+    def whole(self) -> int:
+        return sum(brought.model.whole and not brought.unjudged for brought in self.models)
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
-    """The whole report. ``tally``: of the suite's cases; ``planned``: of all, ``vectors`` included. ``declared``, ``environment``: (name, value) pairs, nested names joined with a dot."""
+    """The whole report. ``tally``: of the suite's cases; ``planned``: of all, ``vectors`` and ``further`` included. ``declared``, ``environment``: (name, value) pairs, nested names joined with a dot."""
 
     backend: str
     version: str
@@ -170,7 +202,7 @@ class Page:
     environment: tuple[tuple[str, str], ...]
     tally: Tally
     planned: Tally
-    sources: tuple[tuple[Source, Tally], ...]
+    sources: tuple[tuple[str, Tally], ...]
     first_failing: CriterionView | None
     tiers: tuple[TierView, ...]
     missing: tuple[Missing, ...]
@@ -187,6 +219,7 @@ class Page:
     more_failures: int
     closest: tuple[CaseView, ...]
     vectors: VectorsView | None
+    further: FurtherView | None
     waived: tuple[WaivedView, ...]
     waiver_errors: tuple[str, ...]
     unsupported: tuple[UnsupportedView, ...]
@@ -207,9 +240,9 @@ class Page:
         return self.suite.get("complete") is True
 
     @property
-    def only_vectors(self) -> bool:
+    def without_suite(self) -> bool:
         """Nothing of the suite itself was planned."""
-        return self.vectors is not None and not self.tally.total
+        return not self.tally.total and (self.vectors is not None or self.further is not None)
 
     @property
     def clean_operators(self) -> int:
@@ -228,7 +261,8 @@ def page(run: RunFolder, certificate: Certificate) -> Page:
         for number, planned in enumerate(run.plan.cases.values())
     )
     by_id = {case.id: case for case in cases}
-    suite = tuple(case for case in cases if case.source is not Source.VECTOR)
+    suite = tuple(case for case in cases if of_suite(case.source, run.plan.cases[case.id].tags))
+    further = tuple(case for case in cases if case.further)
     dtypes = _columns(suite)
     furthest, failures, closest = worst(suite)
     tiers, first = tier_views(certificate)
@@ -249,7 +283,10 @@ def page(run: RunFolder, certificate: Certificate) -> Page:
         environment=tuple(_pairs(header.get("environment") or {})),
         tally=Tally.of(case.verdict for case in suite),
         planned=Tally.of(case.verdict for case in cases),
-        sources=tuple((s, Tally.of(case.verdict for case in cases if case.source is s)) for s in Source),
+        sources=(
+            *((s, Tally.of(c.verdict for c in cases if c.source is s and not c.further)) for s in Source),
+            ("further", Tally.of(case.verdict for case in further)),
+        ),
         first_failing=first,
         tiers=tiers,
         missing=certificate.missing,
@@ -267,6 +304,7 @@ def page(run: RunFolder, certificate: Certificate) -> Page:
         more_failures=max(0, len(failures) - WORST),
         closest=tuple(closest),
         vectors=_vectors(run, cases),
+        further=_further(run, further, by_id),
         waived=tuple(WaivedView(w, w.link if _safe(w.link) else None) for w in certificate.waived),
         waiver_errors=certificate.waiver_errors,
         unsupported=_unsupported(suite),
@@ -404,9 +442,6 @@ def _vectors(run: RunFolder, cases: Iterable[CaseView]) -> VectorsView | None:
     found = [case for case in cases if case.source is Source.VECTOR]
     if not found and run.plan.vectors is None:
         return None
-    by_verdict: dict[Verdict, list[CaseView]] = {}
-    for case in found:
-        by_verdict.setdefault(case.verdict, []).append(case)
     planned = run.plan.vectors or PlannedVectors("ONNX")
     tagged = [(PUBLISHED in run.plan.cases[case.id].tags, case.verdict) for case in found]
     return VectorsView(
@@ -415,12 +450,47 @@ def _vectors(run: RunFolder, cases: Iterable[CaseView]) -> VectorsView | None:
         similar=sum(case.error.get("similar") is True for case in found),
         defined=Tally.of(verdict for published, verdict in tagged if not published),
         published=Tally.of(verdict for published, verdict in tagged if published),
-        failing=tuple(
-            (v, tuple(by_verdict[v][:LISTED_VECTORS]), max(0, len(by_verdict[v]) - LISTED_VECTORS))
-            for v in SEVERITY
-            if v in by_verdict and v is not Verdict.PASS
-        ),
+        failing=_failing(found),
         unjudged=tuple(planned.unjudged.items()),
+    )
+
+
+def _failing(cases: Iterable[CaseView]) -> tuple[tuple[Verdict, tuple[CaseView, ...], int], ...]:
+    """What did not pass, by verdict: the first of it, and how many more there are."""
+    by_verdict: dict[Verdict, list[CaseView]] = {}
+    for case in cases:
+        by_verdict.setdefault(case.verdict, []).append(case)
+    return tuple(
+        (v, tuple(by_verdict[v][:LISTED_BESIDE]), max(0, len(by_verdict[v]) - LISTED_BESIDE))
+        for v in SEVERITY
+        if v in by_verdict and v is not Verdict.PASS
+    )
+
+
+def _further(run: RunFolder, cases: Sequence[CaseView], by_id: Mapping[str, CaseView]) -> FurtherView | None:
+    planned = run.plan.further
+    if planned is None:
+        return None
+    unjudged: dict[str, tuple[str, ...]] = {}
+    for brought in planned.models:
+        for reason, names in brought.unjudged.items():
+            unjudged[reason] = (*unjudged.get(reason, ()), *names)
+    return FurtherView(
+        tally=Tally.of(case.verdict for case in cases),
+        models=tuple(_brought(brought, by_id) for brought in planned.models),
+        failing=_failing(cases),
+        unjudged=tuple(unjudged.items()),
+    )
+
+
+def _brought(planned: PlannedFurther, by_id: Mapping[str, CaseView]) -> BroughtView:
+    return BroughtView(
+        model=_model(planned.model, by_id),
+        origin=planned.origin,
+        opset=planned.opset,
+        shown_opset=planned.shown_opset,
+        lengths=tuple(planned.lengths.items()),
+        unjudged=sum(map(len, planned.unjudged.values())),
     )
 
 

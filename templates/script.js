@@ -36,9 +36,12 @@
   const quote = (text) =>
     /^[\w@%+=:,./-]+$/.test(text) && /^[\x00-\x7f]*$/.test(text) ? text : "'" + text.replaceAll("'", "'\"'\"'") + "'";
 
+  const further = new Set(data.further);
+
   function commands(n) {
     const reproduce = data.reproduce;
     const source = data.sources[data.source[n]];
+    const start = source === "vector" ? reproduce.vectors : further.has(n) ? reproduce.further : reproduce.run;
     const only =
       source === "operator"
         ? ["--operator", data.operators[data.operator[n]], "--dtype", data.dtypes[data.dtype[n]]]
@@ -47,7 +50,7 @@
           : ["--model", data.models[data.model[n]]];
     return [
       ["conformance", "export", reproduce.folder, data.id[n], "-o", "reproduction"].map(quote).join(" "),
-      (source === "vector" ? reproduce.vectors : reproduce.run) + " " + [...only, "-o", "again"].map(quote).join(" "),
+      start + " " + [...only, "-o", "again"].map(quote).join(" "),
     ];
   }
 

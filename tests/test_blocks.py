@@ -1,20 +1,24 @@
-"""Blocks of reference models: what stands in one, and what may come out of it where it is quantised."""
+"""Pieces of reference models: what stands in a block, what may come out of it where it is quantised, and which pieces
+count as one."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import onnx
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from conformance.cuts import blocks_of, opened
+from conformance import models, plan
+from conformance.cuts import Reference, blocks_of, identity, likeness, opened, piece
 from conformance.graphs import nodes_of
 from conformance.judge import judge
 from conformance.models.store import INPUTS_KEY, WEIGHTS_KEY, parse
 from conformance.numerics import Expected
 from conformance.oracle import expect_graph
-from conformance.spec import Verdict
+from conformance.spec import Source, Verdict
 
 SCALE = np.float32(0.1)
 
@@ -127,3 +131,75 @@ def test_an_integer_that_no_quantiser_made_has_one_right_value() -> None:
     (expected,) = expect_graph(nodes_of(model), feeds, {"z": "int8"}, {}.get, key="cast")
     assert judge((expected,), [np.array([-2, 3], np.int8)], (), {}).verdict is Verdict.PASS
     assert judge((expected,), [np.array([-2, 4], np.int8)], (), {}).verdict is not Verdict.PASS
+
+
+# ---------------------------------------------------------------------------------- which pieces are alike
+
+
+def graph_of(*nodes: onnx.NodeProto, opset: int = 20, **constants: np.ndarray) -> Reference:
+    """x (float32, 2 x 32) through nodes, with literals by name."""
+    model = helper.make_model(
+        helper.make_graph(
+            nodes,
+            "g",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 32])],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, [2, 32])],
+            [numpy_helper.from_array(value, name) for name, value in constants.items()],
+        ),
+        opset_imports=[helper.make_opsetid("", opset)],
+    )
+    helper.set_model_props(model, {INPUTS_KEY: '{"x": {"kind": "auto"}}', WEIGHTS_KEY: "{}"})
+    return opened(parse("g", model))
+
+
+def quantiser(scale: float, zero: int = 3, opset: int = 20) -> Reference:
+    node = helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["y"], name="a")
+    return graph_of(node, opset=opset, scale=np.float32(scale), zero=np.uint8(zero))
+
+
+def added(values: np.ndarray) -> Reference:
+    return graph_of(helper.make_node("Add", ["x", "b"], ["y"], name="a"), b=values)
+
+
+def transposed(*order: int) -> Reference:
+    return graph_of(helper.make_node("Transpose", ["x"], ["y"], name="a", perm=order))
+
+
+ROW = np.linspace(0.1, 1.0, 32, dtype=np.float32)
+MASK = np.repeat(np.float32([0.0, -1e9]), 16)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        (quantiser(0.0101), quantiser(0.0104), True),
+        (quantiser(0.0101), quantiser(0.0404), False),
+        (quantiser(0.0101), quantiser(-0.0101), False),
+        (quantiser(0.0101, zero=3), quantiser(0.0101, zero=4), False),
+        (quantiser(0.0101, opset=21), quantiser(0.0101, opset=22), True),
+        (quantiser(0.0101, opset=20), quantiser(0.0101, opset=21), False),  # QuantizeLinear has a version 21
+        (added(ROW), added(ROW[::-1].copy()), True),
+        (added(ROW), added(ROW * 16), False),
+        (added(ROW), added(-ROW), False),
+        (added(ROW), added(np.where(ROW == 1, np.float32(np.inf), ROW)), False),
+        (added(MASK), added(MASK[::-1].copy()), False),
+        (added(ROW[:1]), added(ROW[1:2]), False),
+        (transposed(0, 1), transposed(1, 0), False),
+    ],
+)
+def test_pieces_are_alike_where_no_backend_tells_them_apart(one: Reference, other: Reference, alike: bool) -> None:
+    (same,) = {likeness(one, piece(one, [0])) == likeness(other, piece(other, [0]))}
+    assert same is alike
+    assert identity(one, piece(one, [0])) != identity(other, piece(other, [0]))
+
+
+def test_a_model_of_the_standard_suite_shares_no_case_that_is_only_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs = {"first": quantiser(0.0101), "second": quantiser(0.0104)}
+    manifest = {name: models.manifest()["tcn"] for name in graphs}
+    monkeypatch.setattr(plan, "open_model", lambda name: replace(graphs[name], name=name))
+    for suite, cases in (("standard", {"first/a", "second/a"}), ("full", {"first/a"})):
+        manifest["second"] = replace(manifest["second"], suite=suite)
+        monkeypatch.setattr(models, "manifest", lambda: manifest)
+        monkeypatch.setattr(models, "names", lambda: tuple(manifest))
+        found = plan.build_plan(plan.Selection(models=("first", "second"))).cases
+        assert {case.id for case in found if case.source is Source.MODEL} == cases

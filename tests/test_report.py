@@ -22,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jinja2 import nodes
 
+from conformance import further
 from conformance.certificate import Certificate, Criterion
 from conformance.errors import UsageError
 from conformance.grade import grade
@@ -340,7 +341,8 @@ def keys_from_names(run: RunFolder) -> set[str]:
     names = {f"{kind}.{c.name}" for c in grade(run).criteria for kind in ("criterion", "about")}
     names |= {f"verdict.{verdict}" for verdict in Verdict} | {f"source.{source}" for source in Source}
     names |= {f"family.{family}" for family in (*FAMILIES, "block", "end-to-end", "uncatalogued", "vectors")}
-    names |= {f"unjudged.{reason}" for reason in REASONS}
+    names |= {f"unjudged.{reason}" for reason in REASONS} | {f"left.{reason}" for reason in further.REASONS}
+    names.add("source.further")
     names |= {f"domain.{entry.domain}" for entry in manifest().values()}
     return names
 
@@ -409,7 +411,7 @@ def test_tallies_add_up(content: Page, run: RunFolder) -> None:
 
 def test_headline_figures_are_the_evidence(content: Page, run: RunFolder, pages: dict[str, str]) -> None:
     words = Parsed(pages["en"]).words()
-    suite = run.without_vectors().results
+    suite = run.suite_alone().results
     passed = sum(result.passed for result in suite.values())
     assert f"{passed:,} of {len(suite):,}" in words
     summary = grade(run).summary
@@ -718,7 +720,7 @@ def test_vectors_stand_in_a_section_of_their_own_with_what_failed_and_what_repro
 
 
 def test_vectors_are_in_no_other_figure(content: Page, run: RunFolder, tmp_path: Path) -> None:
-    bare = page(run.without_vectors(), grade(run.without_vectors()))
+    bare = page(run.suite_alone(), grade(run.suite_alone()))
     figures = ("tally", "families", "models", "distributions", "unsupported", "blockers", "first_failing", "tiers")
     for figure_ in figures:
         assert getattr(bare, figure_) == getattr(content, figure_), figure_
@@ -727,7 +729,7 @@ def test_vectors_are_in_no_other_figure(content: Page, run: RunFolder, tmp_path:
 
 
 def test_a_run_without_vectors_shows_nothing_of_them(run: RunFolder) -> None:
-    bare = run.without_vectors()
+    bare = run.suite_alone()
     bare = replace(bare, plan=replace(bare.plan, vectors=None))
     text = render_report(page(bare, grade(bare)), load_language("en"))
     assert not _section(text)
@@ -740,7 +742,7 @@ def test_a_run_of_vectors_alone_leads_with_them(run: RunFolder, language: str) -
     plan = replace(run.plan, cases=cases, models=(), operators=())
     alone = replace(run, plan=plan, results={k: run.results[k] for k in cases})
     content = page(alone, grade(alone))
-    assert content.only_vectors
+    assert content.without_suite
     text = render_report(content, load_language(language))
     assert re.findall(r'<li><a href="#(\w+)">', text) == ["vectors", "declined", "evidence", "method"]
     assert content.vectors is not None

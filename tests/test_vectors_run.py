@@ -266,5 +266,5 @@ def test_a_run_of_vectors_alone_reads_back_with_its_reasons(some: Path, tmp_path
     run = read_run(some)
     assert run.plan.vectors is not None
     assert run.plan.vectors.digest == planned().vectors_digest
-    assert not run.without_vectors().plan.cases
+    assert not run.suite_alone().plan.cases
     assert '<section id="vectors"' in (some / "report" / "index.html").read_text("utf-8")

@@ -14,12 +14,13 @@ from ..operators import schemas
 __all__ = ["read_model"]
 
 
-def read_model(path: str | Path) -> onnx.ModelProto:
+def read_model(path: str | Path, *, undefined: bool = False) -> onnx.ModelProto:
     """Read a model with its external data.
 
     Raises `UsageError`, in one line that names the file, where it cannot be read, is not an ONNX model or a
     truncated one, keeps data outside its own folder, uses an operator or a domain that ONNX does not define (and
-    the model does not either, as a function), or is refused by ``onnx.checker``.
+    the model does not either, as a function), or is refused by ``onnx.checker``. ``undefined``: the operators of
+    domains that are not ONNX's may be unknown.
     """
     path = Path(path)
     try:
@@ -36,7 +37,7 @@ def read_model(path: str | Path) -> onnx.ModelProto:
         raise UsageError(f"{path}: not an ONNX model, or a truncated one")
     if not model.opset_import:
         raise UsageError(f"{path}: imports no opset: not an ONNX model, or a truncated one")
-    _check_operators(path, model)
+    _check_operators(path, model, undefined)
     external = [t for t in _tensors(model) if t.data_location == onnx.TensorProto.EXTERNAL]
     for tensor in external:
         _check_location(path, tensor)
@@ -87,7 +88,7 @@ def _domain(name: str) -> str:
     return "" if name == "ai.onnx" else name
 
 
-def _check_operators(path: Path, model: onnx.ModelProto) -> None:
+def _check_operators(path: Path, model: onnx.ModelProto, undefined: bool) -> None:
     schemas.register()  # what is known must not depend on what the process has looked at before
     imported = {_domain(o.domain): o.version for o in model.opset_import}
     own = {(_domain(f.domain), f.name) for f in model.functions}
@@ -98,7 +99,8 @@ def _check_operators(path: Path, model: onnx.ModelProto) -> None:
     for nodes, _ in _graphs(model):
         for node in nodes:
             domain = _domain(node.domain)
-            if (domain, node.op_type) in own:
+            foreign = domain and not domain.startswith("ai.onnx")
+            if (domain, node.op_type) in own or (undefined and foreign):
                 continue
             where = f"(node {node.name!r})" if node.name else f"(the node that makes {list(node.output)})"
             if domain not in defined:

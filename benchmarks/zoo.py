@@ -1,0 +1,130 @@
+"""The whole zoo on a backend: every reference model op by op, in blocks and from end to end.
+
+    python benchmarks/zoo.py [--backend NAME] [--jobs N] [--model NAME ...] [--output FOLDER] [--resume]
+
+Node cases that models share run once, with two runs of each case, as in the standard suite. Prints, for each model, what
+came of its nodes, its blocks and its whole runs, and how far the whole run is off in units of the bound; then the wall
+time and the largest memory of all processes together (their proportional set size, so that what they share counts
+once). References come from the cache where they are there: run it twice for the figures with warm references.
+
+Goals on two cores, references warm: under 15 minutes; under 8 GB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from conformance import models
+from conformance.runfolder import RunFolder, read_run
+from conformance.spec import Source
+
+CONFORMANCE = str(Path(sysconfig.get_path("scripts")) / "conformance")
+EVERY = 0.5  # seconds between two looks at the memory
+
+
+def children(process: int) -> list[int]:
+    """A process and all that came from it, by their ids."""
+    found = [process]
+    for tasks in Path(f"/proc/{process}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # gone by now
+            found += [p for child in tasks.read_text().split() for p in children(int(child))]
+    return found
+
+
+def memory(process: int) -> int:
+    """Bytes that a process and its children take, with each shared page shared out among those that have it."""
+    total = 0
+    for one in children(process):
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{one}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    total += int(line.split()[1]) * 1024
+    return total
+
+
+def watched(command: Sequence[str]) -> tuple[float, int]:
+    """Wall seconds of a command that runs to its end, and the largest memory on the way in bytes."""
+    started = time.perf_counter()
+    process = subprocess.Popen(command)
+    peak = 0
+    done = threading.Event()
+
+    def look() -> None:
+        nonlocal peak
+        while not done.wait(EVERY):
+            peak = max(peak, memory(process.pid))
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    status = process.wait()
+    done.set()
+    watcher.join()
+    if status not in (0, 3):
+        sys.exit(f"{' '.join(command)} ended with {status}")
+    return time.perf_counter() - started, peak
+
+
+def table(run: RunFolder) -> None:
+    """What came of each model."""
+    print(f"{'model':<30}{'nodes':>13}{'blocks':>11}  {'end to end':<12}{'units':>7}")
+    for model in run.plan.models:
+        nodes = [run.results[node.case].passed for node in model.nodes]
+        blocks = [run.results[case].passed for case in model.blocks]
+        whole = run.results[model.end_to_end or ""]
+        units = whole.error.get("units")
+        far = f"{units:>7.2f}" if isinstance(units, float) else f"{'—':>7}"
+        done = f"{sum(nodes)}/{len(nodes)}"
+        print(f"{model.name:<30}{done:>13}{f'{sum(blocks)}/{len(blocks)}':>11}  {whole.verdict:<12}{far}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backend", default="onnxruntime")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--model", action="append", help="only this one; repeatable")
+    parser.add_argument("--output", type=Path, help="keep the run folder here")
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted run in --output")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="conformance-zoo-") as scratch:
+        folder = options.output or Path(scratch) / "run"
+        names = [word for name in options.model or models.names() for word in ("--model", name)]
+        more = ["--resume"] if options.resume else []
+        command = [
+            CONFORMANCE,
+            "run",
+            options.backend,
+            "--jobs",
+            str(options.jobs),
+            *names,
+            "-o",
+            str(folder),
+            *more,
+        ]
+        seconds, peak = watched(command)
+        run = read_run(folder)
+        table(run)
+        verdicts = Counter(str(result.verdict) for result in run.results.values())
+        whole = [run.results[c].passed for c, p in run.plan.cases.items() if p.source is Source.END_TO_END]
+        nodes = sum(len(model.nodes) for model in run.plan.models)
+        print(f"\n{len(run.plan.models)} models, {nodes} nodes, {len(run.plan.cases)} cases: {dict(verdicts)}")
+        print(f"whole runs that pass: {sum(whole)} of {len(whole)}")
+        failing = [case for case, result in run.results.items() if not result.passed]
+        for case in failing:
+            print(f"  {case}: {run.results[case].verdict}: {run.results[case].message[:200]}")
+        where = f"{os.cpu_count()} cores, {options.jobs} jobs"
+        print(f"{seconds / 60:.1f} minutes, {peak / 1e9:.2f} GB at most ({where})")
+
+
+if __name__ == "__main__":
+    main()
