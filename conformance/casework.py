@@ -205,7 +205,7 @@ class Casework:
         """A model's nodes and blocks as the float64 run reaches them, then the model from end to end."""
         source = self._source(name)
         reference = source.reference
-        blocks = {p.positions[0]: p for p in blocks_of(reference)}
+        blocks = blocks_of(reference)
         missing = [c for c in cases if not self._cache.has(c, self._seed)]
         lacking = {c.id for c in missing}
 
@@ -214,7 +214,7 @@ class Casework:
                 if case.source is Source.END_TO_END:
                     path, scratch = source.whole(golden.feeds, "dynamic" in case.tags)
                     return Ready(case, path, golden.feeds, golden.outputs, scratch=scratch)
-                part = piece(reference, [case.index]) if case.source is Source.MODEL else blocks[case.index]
+                part = piece(reference, [case.index]) if case.source is Source.MODEL else blocks[case.part]
                 single = case.source is Source.MODEL
                 model = cut(reference, part, source.weight)
                 path = self.write(self._fitted(model, golden.feeds, single=single))
@@ -286,10 +286,10 @@ class Casework:
         other = path.with_name(f"{path.stem}-{name}.onnx")
         return other if other.exists() else share_whole(other, [content])
 
-    def _model_rules(self, reference: Reference, case: Case, blocks: Mapping[int, Piece]) -> tuple[Any, ...]:
+    def _model_rules(self, reference: Reference, case: Case, blocks: Mapping[str, Piece]) -> tuple[Any, ...]:
         if case.source is Source.MODEL:
             return rules_of(case, reference.nodes[case.index].dtypes)
-        names = reference.outputs if case.source is Source.END_TO_END else blocks[case.index].outputs
+        names = reference.outputs if case.source is Source.END_TO_END else blocks[case.part].outputs
         return rules_of(case, [reference.types[n][0] for n in names])
 
     def _golden(

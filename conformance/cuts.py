@@ -32,6 +32,8 @@ FUSIBLE = frozenset(
     """.split()
 )
 LONGEST = 8
+# How many nodes what is repeated has, at least and at most.
+MIN_PERIOD, MAX_PERIOD = 4, 256
 # Which inputs are scales of a quantisation. What was calibrated differs from layer to layer in its last digits.
 SCALES = {
     "QuantizeLinear": (1,),
@@ -126,7 +128,15 @@ def piece(reference: Reference, positions: Sequence[int]) -> Piece:
     return Piece(tuple(positions), tuple(inputs), tuple(constants), tuple(outputs))
 
 
-def blocks_of(reference: Reference) -> list[Piece]:
+def blocks_of(reference: Reference) -> dict[str, Piece]:
+    """The pieces of several nodes that are cases of their own, by what follows the model's name in the case's id: what
+    backends fuse (``block-NODE``), and what stands in the model more than once (``repeat-NODE``). NODE is the first."""
+    pieces = [("block-{}", part) for part in _chains(reference)]
+    pieces += [("repeat-{}", part) for part in _repeats(reference)]
+    return {name.format(reference.nodes[part.positions[0]].name): part for name, part in pieces}
+
+
+def _chains(reference: Reference) -> list[Piece]:
     """The blocks that backends fuse: an anchor and the chain of its sole consumers, up to the next anchor.
 
     A product of a product (attention: MatMul, scale, Softmax, MatMul) ends with the second one. Chains are
@@ -166,6 +176,46 @@ def _dequantisers(reference: Reference, makers: Mapping[str, int], node: Node) -
     """The positions of the DequantizeLinear nodes that this node alone reads."""
     read = [n for n in node.inputs if n in makers and len(reference.consumers[n]) == 1]
     return [makers[n] for n in read if reference.nodes[makers[n]].operator == "DequantizeLinear"]
+
+
+def _repeats(reference: Reference) -> list[Piece]:
+    """Sub-graphs that follow each other with the same operators: a transformer's layers, a stage's residual blocks, the
+    heads of a detector. All copies of each, of whatever shapes: those that are the same will be one case.
+
+    Nodes are taken in the order of the graph, which exporters write layer by layer. Of all periods with which operators
+    recur, that of most copies comes first, then what covers most nodes. Where a copy begins is open: it is where the
+    fewest values go in and out.
+    """
+    kinds: dict[tuple[Any, ...], int] = {}
+    word = np.array(
+        [
+            kinds.setdefault((n.domain, n.operator, len(n.inputs), len(n.outputs)), len(kinds))
+            for n in reference.nodes
+        ]
+    )
+    count = len(word)
+    runs: list[tuple[int, int, int]] = []  # covered, period, start
+    for period in range(MIN_PERIOD, min(count // 2, MAX_PERIOD) + 1):
+        same = np.concatenate(([False], word[:-period] == word[period:], [False]))
+        edges = np.flatnonzero(same[1:] != same[:-1])
+        for start, end in zip(edges[::2], edges[1::2], strict=True):
+            if end - start >= period:
+                runs.append((int(end - start) + period, period, int(start)))
+    found: list[Piece] = []
+    free = np.ones(count, dtype=bool)
+    for covered, period, start in sorted(runs, key=lambda run: (-(run[0] // run[1]), -run[0], run[1])):
+        own = start + np.flatnonzero(free[start : start + covered])
+        anchors = sum(reference.nodes[p].operator in ANCHORS for p in range(start, start + period))
+        if anchors < 2 or len(own) < 2 * period or own[-1] - own[0] >= len(own):
+            continue
+        start, end = int(own[0]), int(own[-1]) + 1
+        begins = range(start, min(start + period, end - 2 * period + 1))
+        cuts = {at: piece(reference, range(at, at + period)) for at in begins}
+        first = min(begins, key=lambda at: len(cuts[at].inputs) + len(cuts[at].outputs))
+        last = end - (end - first) % period
+        free[first:last] = False
+        found += [piece(reference, range(at, at + period)) for at in range(first, last, period)]
+    return found
 
 
 def identity(reference: Reference, part: Piece) -> str:

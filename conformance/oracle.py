@@ -316,9 +316,9 @@ def model_goldens(
     The end-to-end case, where asked for, comes last.
     """
     whole = [c for c in cases if c.source is Source.END_TO_END]
-    blocks = {p.positions[0]: p for p in blocks_of(reference)}
+    blocks = blocks_of(reference)
     wanted = [
-        _Wanted(c, piece(reference, [c.index]) if c.source is Source.MODEL else blocks[c.index])
+        _Wanted(c, piece(reference, [c.index]) if c.source is Source.MODEL else blocks[c.part])
         for c in cases
         if c.source is not Source.END_TO_END
     ]

@@ -41,6 +41,8 @@ __all__ = [
 # How often each suite runs a case. Tier 3 asks for twenty. The suites "vectors" and "models-from" have nothing of their
 # own: ONNX's published vectors alone, the user's models alone.
 SUITES = {"smoke": 2, "standard": 2, "full": 20, "vectors": 2, "models-from": 2}
+# How many operators of a block its name spells.
+SPELT = 12
 # The suites that a certificate can be given for.
 CERTIFYING = ("standard", "full")
 # All vectors that the installed onnx ships; any other name is one of these, or a pattern of them.
@@ -431,24 +433,20 @@ class _Known:
         return [replace(case, occurrences=where) for case, where in places]
 
 
-def _piece_case(reference: Reference, part: Piece, graph: str, digest: str) -> Case:
-    """The case of a piece of a model. ``graph``: a hash of the model."""
+def _piece_case(reference: Reference, name: str, part: Piece, graph: str, digest: str) -> Case:
+    """The case of a piece of a model. ``name``: of a node, or of a block; ``graph``: a hash of the model."""
     dtype, *others = _case_dtypes(reference, part)
     first = reference.nodes[part.positions[0]]
     if len(part.positions) == 1:
         known_as = catalogue().get((first.domain, first.operator))
-        ident, operator, domain, source = (
-            f"{reference.name}/{first.name}",
-            first.operator,
-            first.domain,
-            Source.MODEL,
-        )
+        operator, domain, source = first.operator, first.domain, Source.MODEL
         family = known_as.family if known_as else "uncatalogued"
     else:
-        operator = "+".join(reference.nodes[p].operator for p in part.positions)
-        ident, domain, source, family = f"{reference.name}/block-{first.name}", "", Source.BLOCK, "block"
+        names = [reference.nodes[p].operator for p in part.positions]
+        operator = "+".join(names if len(names) <= SPELT else [*names[: SPELT - 1], f"… ({len(names)} nodes)"])
+        domain, source, family = "", Source.BLOCK, "block"
     return Case(
-        id=ident,
+        id=f"{reference.name}/{name}",
         operator=operator,
         domain=domain,
         opset=first.opset,
@@ -468,13 +466,13 @@ def _model_cases(name: str, known: _Known) -> ModelPlan:
     reference = open_model(name)
     entry = models.manifest()[name]
 
-    def admit(part: Piece) -> str:
-        make = functools.partial(_piece_case, reference, part, entry.digest)
+    def admit(name: str, part: Piece) -> str:
+        make = functools.partial(_piece_case, reference, name, part, entry.digest)
         # The standard suite's digest is of its models' cases: what counts as the same there must not change.
         return known.piece(reference, part, make, exactly=entry.suite == "standard")
 
-    pieces = [(node, admit(piece(reference, [position]))) for position, node in enumerate(reference.nodes)]
-    blocks = [admit(part) for part in blocks_of(reference)]
+    pieces = [(n, admit(n.name, piece(reference, [position]))) for position, n in enumerate(reference.nodes)]
+    blocks = [admit(*block) for block in blocks_of(reference).items()]
     whole = Case(
         id=f"{name}/end-to-end",
         operator="(model)",
@@ -637,26 +635,23 @@ def _further_cases(opened: FurtherModel, known: _Known) -> FurtherPlan:
     tags = frozenset({FURTHER})
     left: dict[str, list[str]] = {}
 
-    def admit(part: Piece) -> str | None:
+    def admit(own: str, part: Piece) -> str | None:
         reasons = [opened.unjudged[p][0] for p in part.positions if p in opened.unjudged]
         if reasons:
-            first = reference.nodes[part.positions[0]].name
-            alone = len(part.positions) == 1
-            reason, ident = (reasons[0], f"{name}/{first}") if alone else ("part", f"{name}/block-{first}")
-            left.setdefault(reason, []).append(ident)
+            left.setdefault(reasons[0] if len(part.positions) == 1 else "part", []).append(f"{name}/{own}")
             return None
         return known.piece(
             reference,
             part,
-            lambda digest: replace(_piece_case(reference, part, graph, digest), tags=tags),
+            lambda digest: replace(_piece_case(reference, own, part, graph, digest), tags=tags),
             exactly=True,
         )
 
     nodes = [
-        PlannedNode(node.name, node.operator, admit(piece(reference, [p])) or f"{name}/{node.name}")
+        PlannedNode(node.name, node.operator, admit(node.name, piece(reference, [p])) or f"{name}/{node.name}")
         for p, node in enumerate(reference.nodes)
     ]
-    blocks = [case for part in blocks_of(reference) if (case := admit(part)) is not None]
+    blocks = [case for block in blocks_of(reference).items() if (case := admit(*block)) is not None]
     whole = f"{name}/end-to-end"
     shown = next((o.version for o in reference.model.proto.opset_import if not o.domain), 1)
     if opened.whole is not None:

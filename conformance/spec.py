@@ -203,6 +203,11 @@ class Case:
     occurrences: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     graph: str = ""
 
+    @property
+    def part(self) -> str:
+        """Of a case from a model: the node's or block's name in it, which is what follows the model's in the id."""
+        return self.id.removeprefix(f"{self.model}/")
+
 
 def of_suite(source: Source, tags: Collection[str]) -> bool:
     """Whether a case of this source and with these tags is the suite's own, which digests and tiers count."""

@@ -60,7 +60,7 @@ def quantised_pair() -> onnx.ModelProto:
 
 
 def test_a_block_of_a_quantised_model_goes_from_integers_to_integers() -> None:
-    (block,) = blocks_of(opened(parse("pair", quantised_pair())))
+    (block,) = blocks_of(opened(parse("pair", quantised_pair()))).values()
     assert block.positions == (0, 1, 2, 3, 4)
     assert block.inputs == ("x",)
     assert set(block.constants) == {"w", "scale", "zero"}
@@ -71,7 +71,7 @@ def test_a_dequantised_value_that_others_read_too_stays_outside() -> None:
     model = quantised_pair()
     model.graph.node.insert(1, helper.make_node("Neg", ["dx"], ["other"], name="g"))
     model.graph.value_info.append(helper.make_tensor_value_info("other", TensorProto.FLOAT, [2, 3]))
-    (block,) = blocks_of(opened(parse("pair", model)))
+    (block,) = blocks_of(opened(parse("pair", model))).values()
     assert block.inputs == ("dx",)
     assert block.outputs == ("q",)
 
@@ -203,3 +203,91 @@ def test_a_model_of_the_standard_suite_shares_no_case_that_is_only_alike(monkeyp
         monkeypatch.setattr(models, "names", lambda: tuple(manifest))
         found = plan.build_plan(plan.Selection(models=("first", "second"))).cases
         assert {case.id for case in found if case.source is Source.MODEL} == cases
+
+
+def layered(kinds: str, *, mask: bool = True) -> Reference:
+    """A model of layers, one a letter: "a" is attention's shape in small, "b" a residual product. The mask is made once
+    and read by all."""
+    info = helper.make_tensor_value_info
+    nodes = [helper.make_node("Relu", ["m"], ["mask"], name="mask")] if mask else []
+    value = "x"
+    for n, kind in enumerate(kinds):
+        if kind == "a":
+            steps = [
+                ("MatMul", [value, "w"], "q"),
+                ("Add", ["q", "mask" if mask else value], "s"),
+                ("Softmax", ["s"], "p"),
+                ("MatMul", ["p", "w"], "o"),
+                ("Add", ["o", value], "r"),
+            ]
+        else:
+            steps = [
+                ("MatMul", [value, "w"], "h"),
+                ("Relu", ["h"], "g"),
+                ("MatMul", ["g", "w"], "o"),
+                ("Add", ["o", value], "r"),
+            ]
+        inner = {name for _, _, name in steps}
+        for operator, inputs, output in steps:
+            named = [f"{i}{n}" if i in inner else i for i in inputs]
+            nodes.append(helper.make_node(operator, named, [f"{output}{n}"], name=f"{output}{n}"))
+        value = f"r{n}"
+    shape = [4, 4]
+    made = [name for node in nodes for name in node.output]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [info(n, TensorProto.FLOAT, shape) for n in ("x", "m", "w")],
+        [info(value, TensorProto.FLOAT, shape)],
+        value_info=[info(n, TensorProto.FLOAT, shape) for n in made if n != value],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
+    notes = {
+        INPUTS_KEY: {"x": {"kind": "auto"}, "m": {"kind": "auto"}},
+        WEIGHTS_KEY: {"w": {"kind": "auto"}},
+    }
+    helper.set_model_props(model, {k: json.dumps(v) for k, v in notes.items()})
+    return opened(parse("layers", model))
+
+
+def repeats(reference: Reference) -> list[str]:
+    """The operators of each copy of what repeats, in order."""
+    found = [part for name, part in blocks_of(reference).items() if name.startswith("repeat-")]
+    return ["".join(reference.nodes[p].operator[0] for p in part.positions) for part in found]
+
+
+def test_layers_are_found_where_the_fewest_values_go_in_and_out() -> None:
+    reference = layered("aaa")
+    assert repeats(reference) == ["MASMA"] * 3
+    for name, part in blocks_of(reference).items():
+        if name.startswith("repeat-"):
+            assert len(part.inputs) == 2  # what the layer before made, and the mask
+            assert len(part.outputs) == 1
+
+
+def test_layers_that_are_the_same_are_one_case() -> None:
+    reference = layered("aaaa")
+    parts = [part for name, part in blocks_of(reference).items() if name.startswith("repeat-")]
+    assert len(parts) == 4
+    assert len({identity(reference, part) for part in parts}) == 1
+
+
+def test_each_stage_of_a_model_has_repeats_of_its_own() -> None:
+    assert repeats(layered("aaabbbb")) == ["MRMA"] * 4 + ["MASMA"] * 3
+
+
+def test_what_stands_in_a_model_once_is_no_repeat() -> None:
+    assert repeats(layered("a")) == []
+    assert repeats(layered("ab", mask=False)) == []
+
+
+def test_nodes_between_two_copies_break_a_repeat() -> None:
+    assert repeats(layered("aba", mask=False)) == []
+
+
+def test_transformer_layers_of_a_reference_model_are_one_case_for_all() -> None:
+    made = plan.build_plan(plan.Selection(models=("bert-base",)))
+    (layer,) = [case for case in made.cases if case.part.startswith("repeat-")]
+    assert len(layer.occurrences["bert-base"]) == 11
+    assert layer.operator.count("+") == plan.SPELT - 1
+    assert layer.operator.endswith("(36 nodes)")
