@@ -55,10 +55,10 @@ class Backend:
 
 def _as_declared(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """OpenCV hands out float16 as float32, and bfloat16 as 16 bits."""
-    if (array.dtype, dtype) == (np.float32, np.float16):
+    if array.dtype == np.float32 and dtype == np.float16:
         with np.errstate(over="ignore"):
             return array.astype(dtype)
-    return array.view(dtype) if (array.dtype, dtype.name) == (np.uint16, "bfloat16") else array
+    return array.view(dtype) if array.dtype == np.uint16 and dtype.name == "bfloat16" else array
 
 
 def _declining(call: Callable[..., Any], *arguments: Any) -> Any:
