@@ -10,7 +10,7 @@ import nxrt
 __all__ = ["Backend", "Unsupported"]
 
 # What nxrt says when it declines a model, as opposed to failing on it.
-_DECLINED = ("unsupported", "does not support", "not supported", "not implemented", "tensor-only run API")
+_DECLINED = ("unsupported", "does not support", "not supported", "not implemented", "cannot yet", "tensor-only")
 
 
 class Unsupported(Exception):

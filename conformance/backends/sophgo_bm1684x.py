@@ -16,7 +16,9 @@ import sys
 import tempfile
 import types
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from importlib import metadata
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +87,9 @@ class Backend:
         model_inference = importlib.import_module("tools.model_runner").model_inference
 
         def run(inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
-            found = model_inference(inputs, "case.bmodel", dump_all=False)
+            # In a child: the simulator's threads never rest, and would slow down every compilation after this.
+            with ProcessPoolExecutor(1, get_context("fork")) as child:
+                found = child.submit(model_inference, inputs, "case.bmodel", dump_all=False).result()
             return [_as_declared(_named(found, name), dtype) for name, dtype in declared]
 
         return run

@@ -14,7 +14,14 @@ import tract
 __all__ = ["Backend", "Unsupported"]
 
 # What tract says when it declines a model, as opposed to failing on it.
-_DECLINED = ("Unimplemented(", "Unknown DatumType", "does not support", "not implemented", "nsupported")
+_DECLINED = (
+    "Unimplemented(",
+    "Unknown DatumType",
+    "does not support",
+    "not supported",
+    "not implemented",
+    "nsupported",
+)
 
 
 class Unsupported(Exception):
@@ -33,7 +40,10 @@ class Backend:
         """Load the model, let tract infer what it does not say, and optimise it; inputs then go by position."""
         loaded = _declining(tract.onnx().load, model)
         names = [loaded.input_name(n) for n in range(loaded.input_count())]
-        runnable = self._runtime.prepare(_declining(loaded.into_model))
+        typed = _declining(loaded.into_model)
+        if any(str(typed.output_fact(n)).endswith("string") for n in range(typed.output_count())):
+            raise Unsupported("tract's Python interface hands out no strings")
+        runnable = self._runtime.prepare(typed)
 
         def run(inputs: dict[str, Any]) -> list[np.ndarray]:
             arrays = [inputs[name] for name in names]

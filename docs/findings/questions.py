@@ -123,6 +123,29 @@ ask(
     constants=(1,),
 )
 ask(
+    "ReduceMax with NaN in either place: as numpy's maximum",
+    "ReduceMax",
+    [f32([[NAN, 1], [1, NAN]]), i64([1])],
+    f32([[NAN], [NAN]]),
+    constants=(1,),
+)
+ask(
+    "ReduceLogSumExp of NaN and ∞: NaN",
+    "ReduceLogSumExp",
+    [f32([[NAN, INF]]), i64([1])],
+    f32([[NAN]]),
+    constants=(1,),
+)
+ask("Celu with alpha=0.5: ½·(exp(-1/½) - 1)", "Celu", [f32([-1, 2])], f32([0.5 * math.expm1(-2), 2]), alpha=0.5)
+ask("GlobalLpPool with p=1: a sum", "GlobalLpPool", [f32([[[3, -4]]])], f32([[[7]]]), p=1)
+ask("GlobalLpPool with p=3", "GlobalLpPool", [f32([[[3, -4]]])], f32([[[91 ** (1 / 3)]]]), p=3)
+ask(
+    "Mod of integers beyond 2²⁴",
+    "Mod",
+    [i64([1000000007, 123456789]), i64([1000, 1000])],
+    i64([7, 789]),
+)
+ask(
     "ReduceMin of nothing is ∞",
     "ReduceMin",
     [np.zeros((2, 0), f32), i64([1])],
@@ -323,6 +346,23 @@ ask(
     constants=(2,),
 )
 
+ask(
+    "TopK of twos and ones: of equals the lower index first",
+    "TopK",
+    [f32([1, 2] * 16), i64([20])],
+    [f32([2] * 16 + [1] * 4), i64([*range(1, 32, 2), 0, 2, 4, 6])],
+    constants=(1,),
+)
+ask(
+    "ConstantOfShape without a value: zeros of float32", "ConstantOfShape", [i64([2])], f32([0, 0]), constants=(0,)
+)
+ask("Einsum ij->: the sum of all", "Einsum", [f32([[1, 2], [3, 4]])], f32(10), equation="ij->")
+ask(
+    "MatMulInteger of (2) and (2, 1): (1), as numpy.matmul",
+    "MatMulInteger",
+    [u8([1, 2]), u8([[1], [2]])],
+    i32([5]),
+)
 # ---------------------------------------------------------------------------------------------------- images
 
 ramp = np.arange(16, dtype=f32).reshape(1, 1, 4, 4)
@@ -515,7 +555,22 @@ ask(
     axis=1,
 )
 
+ask(
+    "QuantizeLinear of ∞ and -∞: saturated",
+    "QuantizeLinear",
+    [f32([INF, -INF]), f32(0.5), np.int8(7)],
+    np.int8([127, -128]),
+    constants=(1, 2),
+)
 MS = "com.microsoft"
+ask(
+    "SkipSimplifiedLayerNormalization of small numbers: epsilon is 1e-12",
+    "SkipSimplifiedLayerNormalization",
+    [f32([[[1e-3, 1e-3]]]), f32([[[0, 0]]]), f32([1, 1])],
+    f32([[[1, 1]]]),
+    constants=(2,),
+    domain=MS,
+)
 ask(
     "FusedMatMul, transBatchA: (4, 1, 2) as (1, 2, 4) in batches",
     "FusedMatMul",
