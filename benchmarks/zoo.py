@@ -1,11 +1,15 @@
 """The whole zoo on a backend: every reference model op by op, in blocks and from end to end.
 
     python benchmarks/zoo.py [--backend NAME] [--jobs N] [--model NAME ...] [--output FOLDER] [--resume]
+    python benchmarks/zoo.py --whole --output FOLDER [--backend NAME] [--model NAME ...]
 
 Node cases that models share run once, with two runs of each case, as in the standard suite. Prints, for each model, what
 came of its nodes, its blocks and its whole runs, and how far the whole run is off in units of the bound; then the wall
 time and the largest memory of all processes together (their proportional set size, so that what they share counts
 once). References come from the cache where they are there: run it twice for the figures with warm references.
+
+--whole runs the models from end to end alone, each into a folder of its own, the cheapest first; a model whose folder is
+there is not run again. It prints each one's verdict, units, wall seconds and the parent's largest memory so far.
 
 Goals on two cores, references warm: under 15 minutes; under 8 GB.
 """
@@ -14,7 +18,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
+import resource
 import subprocess
 import sys
 import sysconfig
@@ -23,14 +29,22 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from conformance import models
+from conformance.backends import resolve
+from conformance.goldens import default_folder
+from conformance.grade import grade
+from conformance.plan import Selection, build_plan
+from conformance.pool import Launch
+from conformance.run import Options, execute
 from conformance.runfolder import RunFolder, read_run
 from conformance.spec import Source
 
 CONFORMANCE = str(Path(sysconfig.get_path("scripts")) / "conformance")
 EVERY = 0.5  # seconds between two looks at the memory
+PATIENCE = 600.0  # seconds for a whole run, times ten
 
 
 def children(process: int) -> list[int]:
@@ -88,6 +102,28 @@ def table(run: RunFolder) -> None:
         print(f"{model.name:<30}{done:>13}{f'{sum(blocks)}/{len(blocks)}':>11}  {whole.verdict:<12}{far}")
 
 
+def wholes(backend: str, names: Sequence[str], folder: Path) -> None:
+    """Run the models from end to end, one after the other."""
+    entries = sorted((models.manifest()[name] for name in names), key=lambda e: e.macs + 40 * e.parameters)
+    passed = total = 0
+    for entry in entries:
+        place, started = folder / entry.name, time.perf_counter()
+        if not (place / "certificate.json").exists():
+            plan = build_plan(Selection(models=(entry.name,)))
+            plan = replace(plan, cases=tuple(c for c in plan.cases if c.source is Source.END_TO_END))
+            options = Options(resume=place.exists(), cache=default_folder(), timeout=PATIENCE)
+            execute(plan, Launch(resolve(backend)), backend, place, options)
+            (place / "certificate.json").write_text(json.dumps(grade(read_run(place)).as_json()), encoding="utf-8")
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+        spent = time.perf_counter() - started
+        for case, result in read_run(place).results.items():
+            passed, total = passed + result.passed, total + 1
+            units = result.error.get("units")
+            far = f"{units:>10.2g}" if isinstance(units, float) else f"{'—':>10}"
+            print(f"{case:<44}{result.verdict:<12}{far}{spent:>8.1f} s{memory:>7.2f} GB", flush=True)
+    print(f"whole runs that pass: {passed} of {total}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backend", default="onnxruntime")
@@ -95,7 +131,13 @@ def main() -> None:
     parser.add_argument("--model", action="append", help="only this one; repeatable")
     parser.add_argument("--output", type=Path, help="keep the run folder here")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run in --output")
+    parser.add_argument("--whole", action="store_true", help="the runs from end to end alone, into --output")
     options = parser.parse_args()
+    if options.whole:
+        if options.output is None:
+            parser.error("--whole wants an --output")
+        wholes(options.backend, options.model or models.names(), options.output)
+        return
     with tempfile.TemporaryDirectory(prefix="conformance-zoo-") as scratch:
         folder = options.output or Path(scratch) / "run"
         names = [word for name in options.model or models.names() for word in ("--model", name)]

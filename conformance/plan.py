@@ -629,8 +629,11 @@ def _further(selection: Selection) -> tuple[dict[str, FurtherPlan], list[Case]]:
 def _further_cases(opened: FurtherModel, known: _Known) -> FurtherPlan:
     """Add what can be judged of a file to the known cases."""
     reference, name = opened.reference, opened.file.name
-    content = hashlib.blake2b(reference.model.proto.SerializeToString(deterministic=True), digest_size=16)
-    content.update(repr(dict(reference.model.inputs)).encode())  # from which all other values come
+    # What it is fed and the graph as it ran, constants included: all other values follow from these. (Piece by piece:
+    # a message ends at 2 GB.)
+    content = hashlib.blake2b(repr((dict(reference.model.inputs), dict(reference.types))).encode(), digest_size=16)
+    for part in (*reference.protos, *reference.literals.values()):
+        content.update(part.SerializeToString(deterministic=True))
     graph = content.hexdigest()
     tags = frozenset({FURTHER})
     left: dict[str, list[str]] = {}

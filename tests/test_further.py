@@ -431,6 +431,16 @@ def test_a_file_that_changes_after_it_was_found_is_not_taken_for_the_other(tmp_p
         open_file(file, 0)
 
 
+def test_weights_beside_the_file_are_read_and_a_backend_finds_them(tmp_path: Path) -> None:
+    path = network(tmp_path / "models" / "a.onnx")
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location="a.data", size_threshold=0)
+    assert (path.parent / "a.data").exists()
+    assert call("run", "onnxruntime", *alone(path.parent), "-o", tmp_path / "run").status == 0
+    found = verdicts(tmp_path / "run")
+    assert "further/a/end-to-end" in found
+    assert set(found.values()) == {"pass"}
+
+
 def test_references_belong_to_a_files_content_and_inputs(tmp_path: Path) -> None:
     def paths(seed: int = 0) -> set[Path]:
         plan = build_plan(Selection("models-from", seed=seed, further=(str(tmp_path / "a.onnx"),)))
@@ -441,6 +451,12 @@ def test_references_belong_to_a_files_content_and_inputs(tmp_path: Path) -> None
     assert paths() == first
     assert not paths(seed=1) & first
     network(tmp_path / "a.onnx", scale=2.0)
+    assert not paths() & first
+    path, beside = tmp_path / "a.onnx", tmp_path / "a.data"
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location="a.data", size_threshold=0)
+    first = paths()
+    beside.write_bytes(bytes(beside.stat().st_size))  # other weights beside the same file
+    open_file.cache_clear()  # as in another process
     assert not paths() & first
 
 

@@ -304,7 +304,7 @@ def test_a_damaged_installation_is_found(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_the_operator_sets_follow_from_the_stored_graphs() -> None:
     sets = models.operator_sets()
-    graphs = {n: loaded(n).proto.graph for n, e in models.manifest().items() if e.suite == "standard"}
+    graphs = {n: loaded(n).proto.graph for n in models.names()}
     counts = {n: [node.op_type for node in g.node if not node.domain] for n, g in graphs.items()}
     occurring = {o for ops in counts.values() for o in ops}
     assert set(sets["weight"]) == occurring
@@ -317,6 +317,13 @@ def test_the_operator_sets_follow_from_the_stored_graphs() -> None:
     table = {k: sets[k] for k in ("core", "common", "weight")}
     content = json.dumps(table, sort_keys=True, separators=(",", ":")).encode()
     assert sets["digest"] == hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def test_what_the_exporter_has_is_what_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "tools")
+    from zoo import references
+
+    assert [reference.name for reference in references()] == list(models.names())
 
 
 # Files that somebody else wrote.

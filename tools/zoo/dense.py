@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from .classification import OURS, ConvUnit, plain
 from .decoders import VOCABULARY
-from .reference import Built, Call, Reference, hf, ids, mask, pixels, real
-from .vision import TRANSFORMERS, classifier
+from .reference import Built, Call, Reference, hf, ids, mask, pixels
+from .vision import TRANSFORMERS
 
 __all__ = ["REFERENCES"]
 
@@ -28,16 +28,6 @@ def boxes(net: nn.Module, size: int = 256, gains: dict[str, float] | None = None
     return Built(Call(net, forward), inputs, ["logits", "pred_boxes"], gains or {})
 
 
-def named(net: nn.Module, *fields: str, height: int = 224, width: int = 224, **more: Any) -> Built:
-    """A model of an image whose outputs are these fields of what it returns."""
-
-    def forward(net: nn.Module, image: Any) -> Any:
-        result = net(pixel_values=image, **more)
-        return tuple(getattr(result, field) for field in fields)
-
-    return Built(Call(net, forward), {"pixel_values": pixels(height, width)}, list(fields))
-
-
 def conditional_detr() -> Built:
     from transformers import ResNetConfig
 
@@ -50,38 +40,6 @@ def conditional_detr() -> Built:
         encoder_layers=2,
         decoder_layers=2,
         num_queries=100,
-    )
-    return boxes(net, gains={"layer.1.convolution.weight": 0.4})
-
-
-def deformable_detr() -> Built:
-    from transformers import ResNetConfig
-
-    backbone = ResNetConfig(layer_type="basic", out_features=["stage2", "stage3", "stage4"], **SMALL_BACKBONE)
-    net = hf(
-        "DeformableDetrForObjectDetection",
-        use_timm_backbone=False,
-        backbone_config=backbone,
-        num_labels=91,
-        encoder_layers=1,
-        decoder_layers=2,
-        num_queries=100,
-    )
-    return boxes(net, gains={"layer.1.convolution.weight": 0.4})
-
-
-def table_transformer() -> Built:
-    from transformers import ResNetConfig
-
-    backbone = ResNetConfig(layer_type="basic", out_features=["stage4"], **SMALL_BACKBONE)
-    net = hf(
-        "TableTransformerForObjectDetection",
-        use_timm_backbone=False,
-        backbone_config=backbone,
-        num_labels=2,
-        encoder_layers=2,
-        decoder_layers=2,
-        num_queries=15,
     )
     return boxes(net, gains={"layer.1.convolution.weight": 0.4})
 
@@ -280,87 +238,6 @@ def grey(net: nn.Module, size: int) -> Built:
     return Built(net, {"image": pixels(size, size, 1)}, ["logits"])
 
 
-def upernet() -> Built:
-    from transformers import ConvNextConfig
-
-    stages = ["stage1", "stage2", "stage3", "stage4"]
-    backbone = ConvNextConfig(hidden_sizes=[40, 80, 160, 320], depths=[2, 2, 2, 2], out_features=stages)
-    net = hf(
-        "UperNetForSemanticSegmentation",
-        backbone_config=backbone,
-        hidden_size=64,
-        num_labels=150,
-        use_auxiliary_head=False,
-    )
-    return classifier(net, size=256)
-
-
-def maskformer() -> Built:
-    from transformers import DetrConfig, ResNetConfig
-
-    backbone = ResNetConfig(
-        layer_type="basic", out_features=["stage1", "stage2", "stage3", "stage4"], **SMALL_BACKBONE
-    )
-    decoder = DetrConfig(decoder_layers=2, num_queries=100, use_timm_backbone=False, backbone_config=backbone)
-    net = hf(
-        "MaskFormerForInstanceSegmentation",
-        backbone_config=backbone,
-        decoder_config=decoder,
-        fpn_feature_size=64,
-        mask_feature_size=64,
-        num_labels=133,
-    )
-    return named(net, "class_queries_logits", "masks_queries_logits", height=128, width=128)
-
-
-def depth_anything() -> Built:
-    from transformers import Dinov2Config
-
-    backbone = Dinov2Config(
-        image_size=224,
-        patch_size=14,
-        hidden_size=384,
-        num_attention_heads=6,
-        num_hidden_layers=4,
-        out_indices=[1, 2, 3, 4],
-        reshape_hidden_states=False,
-    )
-    return named(hf("DepthAnythingForDepthEstimation", backbone_config=backbone), "predicted_depth")
-
-
-def vit_pose() -> Built:
-    from transformers import VitPoseBackboneConfig
-
-    backbone = VitPoseBackboneConfig(hidden_size=384, num_hidden_layers=4, num_attention_heads=6, out_indices=[4])
-    net = hf("VitPoseForPoseEstimation", backbone_config=backbone, num_labels=17, use_simple_decoder=False)
-    return named(net, "heatmaps", height=256, width=192)
-
-
-def zoedepth() -> Built:
-    from transformers import BeitConfig
-
-    backbone = BeitConfig(
-        attn_implementation="eager",
-        image_size=192,
-        num_hidden_layers=4,
-        hidden_size=384,
-        intermediate_size=1536,
-        num_attention_heads=6,
-        use_relative_position_bias=True,
-        reshape_hidden_states=False,
-        out_features=["stage1", "stage2", "stage3", "stage4"],
-    )
-    net = hf(
-        "ZoeDepthForDepthEstimation",
-        backbone_config=backbone,
-        neck_hidden_sizes=[48, 96, 192, 384],
-        fusion_hidden_size=64,
-        bottleneck_features=64,
-        bin_configurations=[{"n_bins": 64, "min_depth": 0.001, "max_depth": 10.0, "name": "nyu"}],
-    )
-    return named(net, "predicted_depth", height=192, width=192)
-
-
 def superpoint() -> Built:
     """The network before the choice of key points, whose number depends on the image."""
     net: Any = hf("SuperPointForKeypointDetection")
@@ -373,80 +250,6 @@ def superpoint() -> Built:
         return scores, F.normalize(descriptors, dim=1)
 
     return Built(Call(net, forward), {"image": pixels(160, 160, 1)}, ["scores", "descriptors"])
-
-
-def vit_matte() -> Built:
-    from transformers import VitDetConfig
-
-    backbone = VitDetConfig(
-        num_channels=4,
-        image_size=128,
-        pretrain_image_size=128,
-        hidden_size=192,
-        num_hidden_layers=4,
-        num_attention_heads=3,
-        window_block_indices=[0, 2],
-        residual_block_indices=[3],
-        use_relative_position_embeddings=True,
-        window_size=4,
-        out_features=["stage4"],
-    )
-    net = hf(
-        "VitMatteForImageMatting", backbone_config=backbone, hidden_size=192, fusion_hidden_sizes=[64, 32, 16, 8]
-    )
-
-    def forward(net: nn.Module, image: Any) -> Any:
-        return net(pixel_values=image).alphas
-
-    return Built(Call(net, forward), {"pixel_values": pixels(128, 128, 4)}, ["alphas"])
-
-
-def sam_decoder() -> Built:
-    """Segment Anything's prompt encoder and mask decoder: one point and its label to three masks."""
-    from conformance.draws import integers, uniform
-
-    from .reference import Feed
-
-    net: Any = hf("SamModel", vision_config={"num_hidden_layers": 1, "hidden_size": 96, "num_attention_heads": 3})
-    net.vision_encoder = nn.Identity()
-
-    def forward(net: Any, embeddings: Any, points: Any, labels: Any) -> Any:
-        result = net(image_embeddings=embeddings, input_points=points, input_labels=labels, multimask_output=True)
-        return result.pred_masks, result.iou_scores
-
-    inputs = {
-        "image_embeddings": real(1, 256, 64, 64),
-        "input_points": Feed((1, 1, 2, 2), uniform(0.0, 1023.0)),
-        "input_labels": Feed((1, 1, 2), integers(0, 1), "int64"),
-    }
-    return Built(Call(net, forward), inputs, ["pred_masks", "iou_scores"])
-
-
-def text_line(net: nn.Module, height: int = 48, width: int = 160) -> Built:
-    def forward(net: nn.Module, image: Any) -> Any:
-        return net(pixel_values=image).last_hidden_state
-
-    return Built(Call(net, forward), {"pixel_values": pixels(height, width)}, ["characters"])
-
-
-def pp_det() -> Built:
-    return named(hf("PPOCRV5MobileDetForObjectDetection"), "last_hidden_state", height=320, width=320)
-
-
-def mgp_str() -> Built:
-    net = hf(
-        "MgpstrForSceneTextRecognition",
-        hidden_size=192,
-        num_hidden_layers=4,
-        num_attention_heads=3,
-        num_bpe_labels=VOCABULARY,
-        num_wordpiece_labels=VOCABULARY,
-    )
-
-    def forward(net: nn.Module, image: Any) -> Any:
-        return net(pixel_values=image).logits
-
-    return Built(Call(net, forward), {"pixel_values": pixels(32, 128)}, ["characters", "pieces", "words"])
 
 
 def layoutlm() -> Built:
@@ -481,19 +284,6 @@ REFERENCES = (
         "ConditionalDetrForObjectDetection on ResNet-18, 2 + 2 layers, 100 queries, 256 x 256",
         conditional_detr,
     ),
-    _reference(
-        "deformable-detr",
-        DETECTION,
-        "DeformableDetrForObjectDetection on ResNet-18, 1 + 2 layers, 100 queries, 256 x 256",
-        deformable_detr,
-    ),
-    _reference(
-        "table-transformer",
-        DETECTION,
-        "TableTransformerForObjectDetection on ResNet-18, 2 + 2 layers, 256 x 256",
-        table_transformer,
-        opset=18,
-    ),
     _reference("yolov8-nano", DETECTION, "here, after YOLOv8's smallest size, 256 x 256", yolo),
     _reference(
         "ssdlite",
@@ -512,55 +302,13 @@ REFERENCES = (
         "here, after Chen et al. (2017), 128 x 128",
         lambda: plain(PyramidScene(), 128),
     ),
-    _reference("upernet-convnext", SEGMENTATION, "UperNetForSemanticSegmentation on ConvNeXt, 256 x 256", upernet),
     _reference(
-        "maskformer",
-        SEGMENTATION,
-        "MaskFormerForInstanceSegmentation on ResNet-18, 2 layers, 128 x 128",
-        maskformer,
-    ),
-    _reference(
-        "dpt-segmentation",
-        SEGMENTATION,
-        "DPTForSemanticSegmentation, 4 layers of 384, 128 x 128",
-        lambda: classifier(
-            hf(
-                "DPTForSemanticSegmentation",
-                hidden_size=384,
-                num_attention_heads=6,
-                intermediate_size=1536,
-                num_hidden_layers=4,
-                backbone_out_indices=[0, 1, 2, 3],
-                image_size=128,
-                neck_hidden_sizes=[48, 96, 192, 384],
-                fusion_hidden_size=64,
-                num_labels=150,
-                use_auxiliary_head=False,
-            ),
-            size=128,
-        ),
-        opset=18,
-    ),
-    _reference("vit-matte", SEGMENTATION, "VitMatteForImageMatting, 4 layers of 192, 128 x 128", vit_matte),
-    _reference(
-        "sam-decoder", SEGMENTATION, "SamModel, facebook/sam-vit-base's prompts and mask decoder", sam_decoder
-    ),
-    _reference(
-        "depth-anything-small",
+        "superpoint",
         PLACES,
-        "DepthAnythingForDepthEstimation, LiheYoung/depth-anything-small sizes, 4 of 12 layers, 224 x 224",
-        depth_anything,
+        "SuperPointForKeypointDetection, 160 x 160, before the choice",
+        superpoint,
+        wild="the scores are shares of 65 places",
     ),
-    _reference(
-        "glpn",
-        PLACES,
-        "GLPNForDepthEstimation, vinvino02/glpn sizes, 128 x 160",
-        lambda: named(hf("GLPNForDepthEstimation"), "predicted_depth", height=128, width=160),
-        opset=18,
-    ),
-    _reference("zoedepth", PLACES, "ZoeDepthForDepthEstimation on BEiT, 4 layers of 384, 192 x 192", zoedepth),
-    _reference("vitpose-small", PLACES, "VitPoseForPoseEstimation, 4 layers of 384, 256 x 192", vit_pose),
-    _reference("superpoint", PLACES, "SuperPointForKeypointDetection, 160 x 160, before the choice", superpoint),
     _reference(
         "hourglass",
         PLACES,
@@ -568,21 +316,6 @@ REFERENCES = (
         lambda: Built(Hourglass(), {"image": pixels(256, 192)}, ["heatmaps"]),
         opset=18,
     ),
-    _reference("pp-ocrv5-mobile-det", OCR, "PPOCRV5MobileDetForObjectDetection, 320 x 320", pp_det),
-    _reference(
-        "pp-ocrv5-mobile-rec",
-        OCR,
-        "PPOCRV5MobileRecForTextRecognition, 6,625 characters, 48 x 160",
-        lambda: text_line(hf("PPOCRV5MobileRecForTextRecognition", head_out_channels=6625)),
-    ),
-    _reference(
-        "pp-ocrv6-tiny-rec",
-        OCR,
-        "PPOCRV6TinyRecForTextRecognition, 48 x 160",
-        lambda: text_line(hf("PPOCRV6TinyRecForTextRecognition")),
-        opset=18,
-    ),
-    _reference("mgp-str", OCR, "MgpstrForSceneTextRecognition, 4 layers of 192, 32 x 128", mgp_str),
     _reference(
         "layoutlm", OCR, "LayoutLMForTokenClassification, microsoft/layoutlm-base sizes, 4 of 12 layers", layoutlm
     ),

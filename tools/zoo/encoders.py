@@ -19,7 +19,8 @@ LAYERS = 4
 
 def encoder(name: str, *, masked: bool = True, length: int = LENGTH, gains: Any = None, **config: Any) -> Built:
     """A model of transformers from token ids, and a mask where it takes one, to its first output."""
-    net = hf(name, **{"vocab_size": VOCABULARY, "num_hidden_layers": LAYERS, **SPECIAL, **config})
+    settings = {"vocab_size": VOCABULARY, "num_hidden_layers": LAYERS, **SPECIAL, **config}
+    net = hf(name, **{k: v for k, v in settings.items() if v is not None})
     inputs = {"input_ids": ids(1, length, vocabulary=VOCABULARY, first=3)}
     if masked:
         inputs["attention_mask"] = mask(length, PADDING)
@@ -191,18 +192,6 @@ REFERENCES = (
         "roformer",
         "RoFormerForMaskedLM, junnyu/roformer_chinese_base sizes, 3 of 12 layers",
         lambda: encoder("RoFormerForMaskedLM", num_hidden_layers=3, embedding_size=768),
-    ),
-    _reference(
-        "funnel-small",
-        "FunnelBaseModel, funnel-transformer/small sizes, one layer a block",
-        lambda: encoder(
-            "FunnelBaseModel", block_sizes=[1, 1, 1], d_model=768, n_head=12, d_inner=3072, num_hidden_layers=None
-        ),
-    ),
-    _reference(
-        "xlnet-base",
-        "XLNetLMHeadModel, xlnet-base-cased sizes, 3 of 12 layers",
-        lambda: encoder("XLNetLMHeadModel", num_hidden_layers=3, d_model=768, n_head=12, d_inner=3072),
     ),
     _reference(
         "esm2-8m",

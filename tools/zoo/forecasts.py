@@ -86,7 +86,8 @@ class DenseBlock(nn.Module):
             nn.Linear(hidden, outputs),
             nn.Linear(inputs, outputs),
         )
-        self.norm = nn.LayerNorm(outputs)
+        # Of one number nothing is left by a normalisation.
+        self.norm = nn.LayerNorm(outputs) if outputs > 1 else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.norm(self.down(torch.relu(self.up(x))) + self.skip(x))
@@ -247,10 +248,5 @@ REFERENCES = (
         "series-transformer",
         "transformers TimeSeriesTransformerForPrediction, encoder and decoder",
         lambda: series_transformer("TimeSeriesTransformerForPrediction"),
-    ),
-    _reference(
-        "informer",
-        "transformers InformerForPrediction, full attention, encoder and decoder",
-        lambda: series_transformer("InformerForPrediction", attention_type="full"),
     ),
 )

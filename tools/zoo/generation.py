@@ -10,7 +10,7 @@ from torch import nn
 
 from conformance.draws import integers
 
-from .decoders import SPECIAL, VOCABULARY
+from .decoders import VOCABULARY
 from .language import LENGTH, PADDING, TRANSFORMERS
 from .reference import Built, Call, Feed, Reference, hf, ids, mask, pixels, real
 
@@ -70,70 +70,6 @@ def dit() -> Built:
     return first(net, inputs)
 
 
-def sd3() -> Built:
-    net = diffusers_model(
-        "SD3Transformer2DModel",
-        sample_size=16,
-        num_layers=2,
-        attention_head_dim=64,
-        num_attention_heads=6,
-        joint_attention_dim=512,
-        caption_projection_dim=384,
-        pooled_projection_dim=256,
-        pos_embed_max_size=24,
-    )
-    inputs = {
-        "hidden_states": real(1, 16, 16, 16),
-        "encoder_hidden_states": real(1, 77, 512),
-        "pooled_projections": real(1, 256),
-        "timestep": TIMESTEP,
-    }
-    return first(net, inputs)
-
-
-def flux() -> Built:
-    net = diffusers_model(
-        "FluxTransformer2DModel",
-        num_layers=1,
-        num_single_layers=2,
-        attention_head_dim=64,
-        num_attention_heads=8,
-        joint_attention_dim=512,
-        pooled_projection_dim=256,
-        axes_dims_rope=(8, 28, 28),
-        guidance_embeds=True,
-    )
-    inputs = {
-        "hidden_states": real(1, 64, 64),
-        "encoder_hidden_states": real(1, 32, 512),
-        "pooled_projections": real(1, 256),
-        "timestep": Feed((1,), integers(0, 1), "float32"),
-        "img_ids": Feed((64, 3), integers(0, 7), "float32"),
-        "txt_ids": Feed((32, 3), integers(0, 1), "float32"),
-        "guidance": Feed((1,), integers(1, 7), "float32"),
-    }
-    return first(net, inputs)
-
-
-def pixart() -> Built:
-    net = diffusers_model(
-        "PixArtTransformer2DModel",
-        num_attention_heads=6,
-        attention_head_dim=64,
-        cross_attention_dim=384,
-        num_layers=2,
-        sample_size=16,
-        caption_channels=512,
-        use_additional_conditions=False,
-    )
-    inputs = {
-        "hidden_states": real(1, 4, 16, 16),
-        "encoder_hidden_states": real(1, 77, 512),
-        "timestep": TIMESTEP,
-    }
-    return first(net, inputs, added_cond_kwargs={"resolution": None, "aspect_ratio": None})
-
-
 def vae_decoder() -> Built:
     net = diffusers_model(
         "AutoencoderKL",
@@ -148,29 +84,6 @@ def vae_decoder() -> Built:
         return net.decode(latents, return_dict=False)[0]
 
     return Built(Call(net, forward), {"latents": real(1, 4, 8, 8)}, ["image"])
-
-
-def controlnet() -> Built:
-    net = diffusers_model(
-        "ControlNetModel",
-        block_out_channels=(64, 128, 128, 128),
-        layers_per_block=1,
-        cross_attention_dim=256,
-        attention_head_dim=8,
-    )
-
-    def forward(net: nn.Module, sample: Any, step: Any, prompt: Any, image: Any) -> Any:
-        down, middle = net(sample, step, prompt, image, return_dict=False)
-        return (*down, middle)
-
-    inputs = {
-        "sample": real(1, 4, 16, 16),
-        "timestep": TIMESTEP,
-        "encoder_hidden_states": real(1, 77, 256),
-        "condition": pixels(128, 128),
-    }
-    outputs = [f"down{i}" for i in range(8)] + ["middle"]
-    return Built(Call(net, forward), inputs, outputs)
 
 
 class Generator(nn.Module):
@@ -282,73 +195,6 @@ def pair(name: str, text: dict[str, Any], vision: dict[str, Any], *, masked: boo
     return Built(Call(net, forward), inputs, ["logits_per_image", "image_embeds", "text_embeds"])
 
 
-def vilt() -> Built:
-    """Text and patches in one encoder; the mask of patches is full, as one image fills its batch."""
-    net = hf(
-        "ViltModel",
-        vocab_size=VOCABULARY,
-        num_hidden_layers=3,
-        image_size=96,
-        hidden_size=384,
-        num_attention_heads=6,
-        intermediate_size=1536,
-        max_position_embeddings=40,
-    )
-
-    def forward(net: Any, tokens: Any, attention: Any, image: Any) -> Any:
-        words = net.embeddings.text_embeddings(input_ids=tokens) + net.embeddings.token_type_embeddings.weight[0]
-        patches = net.embeddings.patch_embeddings(image).flatten(2).transpose(1, 2)
-        patches = torch.cat([net.embeddings.cls_token, patches], 1) + net.embeddings.position_embeddings
-        joined = torch.cat([words, patches + net.embeddings.token_type_embeddings.weight[1]], 1)
-        full = torch.cat([attention, torch.ones(1, patches.shape[1], dtype=attention.dtype)], 1)
-        bias = (1.0 - full[:, None, None].to(joined.dtype)) * -1e4
-        hidden = net.encoder(joined, attention_mask=bias)[0]
-        return net.pooler(net.layernorm(hidden))
-
-    inputs = {
-        "input_ids": ids(1, 40, vocabulary=VOCABULARY),
-        "attention_mask": mask(40, PADDING),
-        "pixel_values": pixels(96, 96),
-    }
-    return Built(Call(net, forward), inputs, ["pooled"])
-
-
-def blip_caption() -> Built:
-    """BLIP's text decoder: a caption so far, attending to the image's patches."""
-    net = hf(
-        "BlipForConditionalGeneration",
-        text_config={**TEXT, **SPECIAL, "encoder_hidden_size": 256, "sep_token_id": 2},
-        vision_config=VISION,
-    )
-
-    def forward(net: nn.Module, image: Any, tokens: Any, attention: Any) -> Any:
-        return net(pixel_values=image, input_ids=tokens, attention_mask=attention).logits
-
-    inputs = {
-        "pixel_values": pixels(128, 128),
-        "input_ids": ids(1, 16, vocabulary=VOCABULARY, first=3),
-        "attention_mask": mask(16, 3),
-    }
-    return Built(Call(net, forward), inputs, ["logits"])
-
-
-def owl() -> Built:
-    """Detection by description: boxes of patches, and their similarity to each of two texts."""
-    text = {**TEXT, "max_position_embeddings": 16}
-    net = hf("OwlViTForObjectDetection", text_config=text, vision_config=VISION, projection_dim=256)
-
-    def forward(net: nn.Module, tokens: Any, image: Any, attention: Any) -> Any:
-        result = net(input_ids=tokens, pixel_values=image, attention_mask=attention)
-        return result.logits, result.pred_boxes
-
-    inputs = {
-        "input_ids": ids(2, 16, vocabulary=VOCABULARY, first=3),
-        "pixel_values": pixels(128, 128),
-        "attention_mask": Feed((2, 16), integers(1, 1), "int64"),
-    }
-    return Built(Call(net, forward), inputs, ["logits", "pred_boxes"])
-
-
 def _reference(name: str, domain: str, source: str, build: Any, **more: Any) -> Reference:
     ours = source.startswith("here")
     return Reference(name, domain, source, OURS if ours else TRANSFORMERS, build, **more)
@@ -363,23 +209,11 @@ REFERENCES = (
         "diffusers DiTTransformer2DModel, DiT-S/2 sizes, 4 of 12 layers, 16 x 16 latents",
         dit,
     ),
-    _reference("sd3-small", DIFFUSION, "diffusers SD3Transformer2DModel, 2 layers of 384, 16 x 16 latents", sd3),
-    _reference("flux-small", DIFFUSION, "diffusers FluxTransformer2DModel, 1 + 2 layers of 512, 64 patches", flux),
-    _reference(
-        "pixart-small", DIFFUSION, "diffusers PixArtTransformer2DModel, 2 layers of 384, 16 x 16 latents", pixart
-    ),
     _reference(
         "vae-decoder",
         DIFFUSION,
         "diffusers AutoencoderKL, Stable Diffusion's decoder at a quarter of the width",
         vae_decoder,
-    ),
-    _reference(
-        "controlnet",
-        DIFFUSION,
-        "diffusers ControlNetModel at a quarter of the width, 16 x 16 latents",
-        controlnet,
-        opset=18,
     ),
     _reference(
         "dcgan",
@@ -407,25 +241,4 @@ REFERENCES = (
         "transformers SiglipModel, 2 + 2 layers of 256, 128 x 128",
         lambda: pair("SiglipModel", {**TEXT, "max_position_embeddings": 64}, VISION, masked=False),
     ),
-    _reference(
-        "altclip",
-        PAIRS,
-        "transformers AltCLIPModel, 2 + 2 layers of 256, 128 x 128",
-        lambda: pair("AltCLIPModel", {**TEXT, **SPECIAL, "project_dim": 256}, VISION, projection_dim=256),
-        opset=18,
-    ),
-    _reference(
-        "chinese-clip",
-        PAIRS,
-        "transformers ChineseCLIPModel, 2 + 2 layers of 256, 128 x 128",
-        lambda: pair("ChineseCLIPModel", {**TEXT, **SPECIAL}, VISION, projection_dim=256),
-    ),
-    _reference("vilt", PAIRS, "transformers ViltModel, 3 layers of 384, 96 x 96", vilt),
-    _reference(
-        "blip-captions",
-        PAIRS,
-        "transformers BlipForConditionalGeneration, 2 + 2 layers of 256, 128 x 128",
-        blip_caption,
-    ),
-    _reference("owlvit", PAIRS, "transformers OwlViTForObjectDetection, 2 + 2 layers of 256, 128 x 128", owl),
 )

@@ -176,17 +176,6 @@ def denoiser() -> Built:
     return Built(Denoiser(), inputs, ["gains", "next0", "next1", "next2"])
 
 
-def conformer() -> Built:
-    """Parakeet's fast conformer encoder with its subsampling, one second of spectrogram."""
-    config = {"num_hidden_layers": 2, "hidden_size": 512, "num_attention_heads": 8, "intermediate_size": 2048}
-    net = hf("ParakeetEncoder", **config)
-
-    def forward(net: nn.Module, spectrum: Any) -> Any:
-        return net(input_features=spectrum).last_hidden_state
-
-    return Built(Call(net, forward), {"input_features": real(1, 128, 80)}, ["frames"])
-
-
 def _reference(name: str, source: str, build: Any, **more: Any) -> Reference:
     ours = source.startswith("here")
     full = source if ours else f"transformers {source}"
@@ -237,7 +226,6 @@ REFERENCES = (
         state=True,
     ),
     _reference("hifi-gan", "SpeechT5HifiGan at a quarter of the width, 32 frames", vocoder),
-    _reference("fast-conformer", "ParakeetEncoder, 2 layers of 512, 128 frames", conformer),
     _reference(
         "voice-activity", "here, in the manner of Silero VAD: a chunk with a state", voice_activity, state=True
     ),

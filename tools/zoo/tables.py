@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 
 import onnx
 
-from conformance.cuts import blocks_of, identity, opened, piece
+from conformance.cuts import Piece, Reference, blocks_of, identity, likeness, opened, piece
 from conformance.models.store import ModelEntry, parse
 
 from .core import CORE
@@ -75,9 +75,9 @@ def derive_tables(root: Path) -> None:
         e["name"]: onnx.load(root / "conformance/models/graphs" / f"{e['name']}.onnx") for e in stored["models"]
     }
     counts = {n: Counter(_label(node) for node in p.graph.node) for n, p in protos.items()}
-    sets = operator_table({e["name"]: counts[e["name"]] for e in stored["models"] if e["suite"] == "standard"})
+    sets = operator_table(counts)
     _write(root / SETS, sets)
-    cases = _cases(protos)
+    cases = _cases(protos, {e["name"] for e in stored["models"] if e["suite"] == "standard"})
     (root / PAGE).write_text(_page(stored["models"], stored["exports"], sets, counts, cases), encoding="utf-8")
 
 
@@ -85,27 +85,35 @@ def _label(node: onnx.NodeProto) -> str:
     return f"{node.domain}.{node.op_type}" if node.domain else node.op_type
 
 
-def _cases(protos: Mapping[str, onnx.ModelProto]) -> dict[str, tuple[int, int]]:
-    """For each model the nodes and the blocks that are like none before, in the manifest's order."""
+def _cases(protos: Mapping[str, onnx.ModelProto], exact: Collection[str]) -> dict[str, tuple[int, int]]:
+    """For each model the nodes and the blocks that are like none before, in the manifest's order. ``exact``: the models
+    whose pieces are compared by every bit, as the plan does it."""
     seen: set[str] = set()
+
+    def is_new(reference: Reference, part: Piece) -> bool:
+        kinds = {identity(reference, part), likeness(reference, part)}
+        new = not seen & ({identity(reference, part)} if reference.name in exact else kinds)
+        seen.update(kinds)
+        return new
+
     found = {}
     for name, proto in protos.items():
         reference = opened(parse(name, proto))
-        nodes = {identity(reference, piece(reference, [p])) for p in range(len(reference.nodes))} - seen
-        blocks = {identity(reference, part) for part in blocks_of(reference)} - seen
-        seen |= nodes | blocks
-        found[name] = (len(nodes), len(blocks))
+        nodes = sum(is_new(reference, piece(reference, [p])) for p in range(len(reference.nodes)))
+        found[name] = (nodes, sum(is_new(reference, part) for part in blocks_of(reference)))
     return found
 
 
 def operator_table(counts: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
-    """Core, Common and the weight of every operator that occurs: the mean over the models of its share of the
-    model's nodes (computed exactly, stored to 12 digits). ``digest`` covers the three."""
+    """Core, Common and the weight of every operator of ONNX's own domain that occurs: the mean over the models of its
+    share of the model's nodes (computed exactly, stored to 12 digits). ``digest`` covers the three."""
     weight: dict[str, Fraction] = {}
     models: Counter[str] = Counter()
     for count in counts.values():
         nodes = sum(count.values())
         for operator, times in count.items():
+            if "." in operator:
+                continue  # of a vendor's domain: in no tier
             weight[operator] = weight.get(operator, Fraction(0)) + Fraction(times, nodes * len(counts))
             models[operator] += 1
     table = {
@@ -195,8 +203,8 @@ def _page(
 CORE_TEXT = """
 ## Operator sets
 
-The sets are those of the standard suite's models. An operator's weight is the mean, over them, of its share of the
-model's nodes. **Common** is every operator that occurs in two or more of them. **Core** is a frozen list of 35: what three
-or more of the 25 models used when it was frozen, except Sin and Cos (rotary embeddings alone), with Split in their place;
-`tools/zoo/core.py` has it. All are in `conformance/models/operator_sets.json`, with a digest. *Models* counts all.
+An operator's weight is the mean, over all models, of its share of the model's nodes. **Common** is every operator of ONNX's
+own domain that occurs in two or more of them. **Core** is a frozen list of 35: what three or more of the 25 models used that
+there were when it was frozen, except Sin and Cos (rotary embeddings alone), with Split in their place; `tools/zoo/core.py`
+has it. All are in `conformance/models/operator_sets.json`, with a digest.
 """
