@@ -100,7 +100,7 @@ def _cases(protos: Mapping[str, onnx.ModelProto], exact: Collection[str]) -> dic
     for name, proto in protos.items():
         reference = opened(parse(name, proto))
         nodes = sum(is_new(reference, piece(reference, [p])) for p in range(len(reference.nodes)))
-        found[name] = (nodes, sum(is_new(reference, part) for part in blocks_of(reference)))
+        found[name] = (nodes, sum(is_new(reference, part) for part in blocks_of(reference).values()))
     return found
 
 
