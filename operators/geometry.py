@@ -49,7 +49,8 @@ def frame(
 ) -> list[Frame]:
     """The frames of all spatial axes, from the sizes of the input (AveragePool-22, MaxPool-22, Conv-22).
 
-    Raises ``ValueError`` where the kernel does not fit into the padded input.
+    Raises ``ValueError`` where the kernel does not fit into the padded input; with ceil_mode one that is larger by less
+    than a stride does, as ceil((input + pads - kernel) / stride + 1) is 1 then.
     """
     rank = len(sizes)
     given = spread(pads, 2 * rank, 0)
@@ -67,13 +68,18 @@ def frame(
             if auto_pad == "VALID":
                 begin = end = 0
             room = size + begin + end - reach
-            if room < 0:
-                raise ValueError(f"a window of {reach} does not fit into {size} + {begin} + {end}")
             out = room // step + 1
             if ceil_mode and auto_pad != "VALID":
                 out = -(-room // step) + 1
                 if (out - 1) * step >= size + begin:  # a window that would start in the padding at the end
                     out -= 1
+            if out < 1:
+                raise ValueError(f"a window of {reach} does not fit into {size} + {begin} + {end}")
+            if (
+                room < 0
+            ):  # the only window, larger than all there is: what it reaches past the end counts for nothing
+                k = (size + begin + end - 1) // gap + 1
+                reach = (k - 1) * gap + 1
         beyond = max((out - 1) * step + reach - (size + begin + end), 0)
         frames.append(Frame(begin, end, beyond, out, k, step, gap))
     return frames

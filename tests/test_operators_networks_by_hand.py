@@ -592,3 +592,30 @@ def test_the_clipped_lstm_never_has_a_cell_that_its_clip_would_reach() -> None:
     assert not np.allclose(
         BY_HAND["LSTM"](*arrays, **node.attributes)[0], BY_HAND["LSTM"](*arrays, **unclipped)[0]
     )
+
+
+@pytest.mark.parametrize(
+    ("operator", "attributes", "expected"),
+    [
+        ("AveragePool", {}, 5.0),
+        (
+            "AveragePool",
+            {"count_include_pad": 1},
+            45 / 12,
+        ),  # a row of padding, and nothing of what is past the end
+        ("MaxPool", {}, 9.0),
+        ("LpPool", {"p": 1}, 45.0),
+    ],
+)
+def test_with_ceil_mode_the_only_window_may_be_larger_than_the_image(
+    operator: str, attributes: Attributes, expected: float
+) -> None:
+    """As exported EfficientNets pool: ceil((3 + 1 - k) / k + 1) is 1. A window of 12,800 is no reason for as many taps."""
+    x = torch.arange(1, 10, dtype=torch.float64).reshape(1, 1, 3, 3)
+    meaning = catalogue()["", operator].meaning
+    assert meaning is not None
+    for k in (5, 12800):
+        window = {"kernel_shape": [k, k], "strides": [k, k], "pads": [1, 0, 0, 0]}
+        assert meaning(x, ceil_mode=1, **window, **attributes).tolist() == [[[[expected]]]]
+        with pytest.raises(ValueError, match="does not fit"):
+            meaning(x, ceil_mode=0, **window, **attributes)
