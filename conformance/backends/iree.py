@@ -21,7 +21,7 @@ __all__ = ["Backend", "Unsupported"]
 # What IREE says when it declines a model, as opposed to failing on it.
 _DECLINED = (
     "failed to legalize operation",
-    "unsupported",
+    "nsupported",
     "not supported",
     "not yet implemented",
     "nhandled",
