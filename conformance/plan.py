@@ -634,8 +634,10 @@ def _further_cases(opened: FurtherModel, known: _Known) -> FurtherPlan:
     # What it is fed and the graph as it ran, constants included: all other values follow from these. (Piece by piece:
     # a message ends at 2 GB.)
     content = hashlib.blake2b(repr((dict(reference.model.inputs), dict(reference.types))).encode(), digest_size=16)
-    for part in (*reference.protos, *reference.literals.values()):
-        content.update(part.SerializeToString(deterministic=True))
+    for proto in reference.protos:
+        content.update(proto.SerializeToString(deterministic=True))
+    for literal in reference.literals.values():
+        content.update(literal.SerializeToString(deterministic=True))
     graph = content.hexdigest()
     tags = frozenset({FURTHER})
     left: dict[str, list[str]] = {}
