@@ -632,8 +632,8 @@ def _further_cases(opened: FurtherModel, known: _Known) -> FurtherPlan:
     # What it is fed and the graph as it ran, constants included: all other values follow from these. (Piece by piece:
     # a message ends at 2 GB.)
     content = hashlib.blake2b(repr((dict(reference.model.inputs), dict(reference.types))).encode(), digest_size=16)
-    for node in reference.protos:
-        content.update(node.SerializeToString(deterministic=True))
+    for proto in reference.protos:
+        content.update(proto.SerializeToString(deterministic=True))
     for literal in reference.literals.values():
         content.update(literal.SerializeToString(deterministic=True))
     graph = content.hexdigest()
