@@ -46,23 +46,27 @@ MANY = (256, 256)
 
 Arrays = Sequence["np.ndarray | None"]
 Attributes = Mapping[str, Any]
+# The share of values up to each of many, float64.
+Distribution = Callable[[np.ndarray], np.ndarray]
 
 
-def _distribution(x: np.ndarray, cdf: Callable[[float], float], size: float) -> str | None:
+def _distribution(x: np.ndarray, cdf: Distribution, size: float) -> str | None:
     """Whether the sample has this distribution function. ``size``: of its values, for a generator's resolution."""
     kind = lookup(dtype_of(x))
     values = np.sort(x.astype(np.float64).ravel())
     n = len(values)
     reach = math.sqrt(_LOG / (2 * n))
     points = values[:: max(1, n // _POINTS)]
-    below, up_to = (np.searchsorted(values, points, side).tolist() for side in ("left", "right"))
-    for v, *counts in zip(points.tolist(), below, up_to, strict=True):
-        # The value stands for all reals that are rounded to it, and the generator has a grid of its own.
-        width = 2.0**-kind.p * (abs(v) + size)
-        low, high = cdf(v - width) - reach, cdf(v + width) + reach
-        for count in counts:
-            if not low <= count / n <= high:
-                return f"a share of {count / n:.4f} up to {v:.6g} where {low:.4f} to {high:.4f} is expected ({n} values)"
+    below, up_to = (np.searchsorted(values, points, side) / n for side in ("left", "right"))
+    # The value stands for all reals that are rounded to it, and the generator has a grid of its own.
+    width = 2.0**-kind.p * (np.abs(points) + size)
+    low, high = cdf(points - width) - reach, cdf(points + width) + reach
+    for share in (below, up_to):
+        bad = np.flatnonzero(~((low <= share) & (share <= high)))
+        if len(bad):
+            at = bad[0]
+            expected = f"{low[at]:.4f} to {high[at]:.4f}"
+            return f"a share of {share[at]:.4f} up to {points[at]:.6g} where {expected} is expected ({n} values)"
     return None
 
 
@@ -90,7 +94,7 @@ def _independence(flags: np.ndarray, probability: float) -> str | None:
     return None
 
 
-def _continuous(x: np.ndarray, median: float, cdf: Callable[[float], float], size: float) -> str | None:
+def _continuous(x: np.ndarray, median: float, cdf: Distribution, size: float) -> str | None:
     if not x.size:
         return None
     if not np.isfinite(x.astype(np.float64)).all():
@@ -107,7 +111,11 @@ def normal_problem(
     """None, or in what the first output is no sample of a normal distribution of the given mean and scale."""
     mean, scale = attributes["mean"], attributes["scale"]
     root = scale * math.sqrt(2)
-    return _continuous(outputs[0], mean, lambda v: 0.5 * math.erfc((mean - v) / root), abs(mean) + scale)
+
+    def cdf(v: np.ndarray) -> np.ndarray:
+        return np.array([0.5 * math.erfc(z) for z in ((mean - v) / root).tolist()])
+
+    return _continuous(outputs[0], mean, cdf, abs(mean) + scale)
 
 
 def uniform_problem(
@@ -120,8 +128,7 @@ def uniform_problem(
     if x.size and not (x.min() >= low - slack and x.max() <= high + slack):
         return f"values from {x.min()} to {x.max()} where {low} to {high} are allowed"
     middle, width = (low + high) / 2, high - low
-    cdf = lambda v: min(max((v - low) / width, 0.0), 1.0)  # noqa: E731
-    return _continuous(outputs[0], middle, cdf, max(abs(low), abs(high)))
+    return _continuous(outputs[0], middle, lambda v: np.clip((v - low) / width, 0, 1), max(abs(low), abs(high)))
 
 
 def bernoulli_problem(
