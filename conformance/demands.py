@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from .graphs import nodes_of, schema_of, value_types
+from .graphs import nodes_of, schema_of, subgraphs, value_types
 from .interpreter import DECLINES, NoMeaning, operator_of, run_nodes, to_array, to_tensor
 from .oracle import evaluate
 from .protocol import same
@@ -159,9 +159,8 @@ def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     """The nodes of a graph and of the graphs inside them."""
     for node in graph.node:
         yield node
-        for attribute in node.attribute:
-            for inner in [attribute.g] if attribute.HasField("g") else attribute.graphs:
-                yield from _nodes(inner)
+        for inner in subgraphs(node):
+            yield from _nodes(inner)
 
 
 def _stamped(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:

@@ -27,7 +27,7 @@ from .cuts import Reference, opened
 from .draws import AUTO, Draw, full, integers
 from .dtypes import dtype_of, is_known, lookup
 from .errors import UsageError
-from .graphs import Node, attributes_of, lookup_name, schema_of
+from .graphs import Node, attributes_of, lookup_name, schema_of, subgraphs
 from .interpreter import DECLINES, NoMeaning, call, operator_of, to_array, to_tensor
 from .models import Model, TensorType, feed, read_model
 from .oracle import evaluate
@@ -575,19 +575,15 @@ def _is_length(name: str) -> bool:
 def _reads(node: onnx.NodeProto) -> list[str]:
     """The names that a node reads, those that its subgraphs read among them (their own too)."""
     found = [name for name in node.input if name]
-    for attribute in node.attribute:
-        for graph in [attribute.g] if attribute.HasField("g") else attribute.graphs:
-            found += [name for inner in graph.node for name in _reads(inner)]
-            found += [o.name for o in graph.output]
+    for graph in subgraphs(node):
+        found += [name for inner in graph.node for name in _reads(inner)]
+        found += [o.name for o in graph.output]
     return found
 
 
 def _free(node: onnx.NodeProto) -> list[str]:
     """The names that a node reads from outside, each once."""
-    inside: set[str] = set()
-    for attribute in node.attribute:
-        for graph in [attribute.g] if attribute.HasField("g") else attribute.graphs:
-            inside |= _made(graph)
+    inside = {name for graph in subgraphs(node) for name in _made(graph)}
     return [name for name in dict.fromkeys(_reads(node)) if name not in inside]
 
 
@@ -595,9 +591,8 @@ def _made(graph: onnx.GraphProto) -> set[str]:
     names = {v.name for v in graph.input} | {t.name for t in graph.initializer}
     for node in graph.node:
         names |= set(node.output)
-        for attribute in node.attribute:
-            for inner in [attribute.g] if attribute.HasField("g") else attribute.graphs:
-                names |= _made(inner)
+        for inner in subgraphs(node):
+            names |= _made(inner)
     return names
 
 
@@ -613,12 +608,11 @@ def _renamed(node: onnx.NodeProto, names: Mapping[str, str]) -> onnx.NodeProto:
 def _rename(node: onnx.NodeProto, names: Mapping[str, str]) -> None:
     node.input[:] = [names.get(n, n) for n in node.input]
     node.output[:] = [names.get(n, n) for n in node.output]
-    for attribute in node.attribute:
-        for graph in [attribute.g] if attribute.HasField("g") else attribute.graphs:
-            own = {v.name for v in graph.input} | {t.name for t in graph.initializer}
-            own |= {o for inner in graph.node for o in inner.output}
-            outer = {k: v for k, v in names.items() if k not in own}
-            for inner in graph.node:
-                _rename(inner, outer)
-            for value in graph.output:
-                value.name = outer.get(value.name, value.name)
+    for graph in subgraphs(node):
+        own = {v.name for v in graph.input} | {t.name for t in graph.initializer}
+        own |= {o for inner in graph.node for o in inner.output}
+        outer = {k: v for k, v in names.items() if k not in own}
+        for inner in graph.node:
+            _rename(inner, outer)
+        for value in graph.output:
+            value.name = outer.get(value.name, value.name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,7 @@ __all__ = [
     "proto_of",
     "schema_defaults",
     "schema_of",
+    "subgraphs",
     "to_tensor_proto",
     "value_types",
 ]
@@ -419,6 +420,12 @@ def nodes_of(model: onnx.ModelProto) -> list[Node]:
         )
         for node in model.graph.node
     ]
+
+
+def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """The graphs among a node's attributes: branches and bodies."""
+    for attribute in node.attribute:
+        yield from [attribute.g] if attribute.HasField("g") else attribute.graphs
 
 
 def proto_of(model: onnx.ModelProto, index: int) -> onnx.NodeProto:

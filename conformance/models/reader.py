@@ -9,6 +9,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from ..errors import UsageError
+from ..graphs import subgraphs
 from ..operators import schemas
 
 __all__ = ["read_model"]
@@ -66,9 +67,7 @@ def _graphs(model: onnx.ModelProto) -> Iterator[tuple[list[onnx.NodeProto], list
                 initializers += [sparse.values, sparse.indices]
         yield nodes, initializers
         for node in nodes:
-            for attribute in node.attribute:
-                todo += [attribute.g] if attribute.HasField("g") else []
-                todo += attribute.graphs
+            todo += subgraphs(node)
 
 
 def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
