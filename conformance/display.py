@@ -24,7 +24,7 @@ from .spec import Verdict
 
 if TYPE_CHECKING:
     from .run import Tally
-    from .sensitivity import Sensitivity
+    from .sensitivity import Failure, Sensitivity
     from .stability import Stability
 
 __all__ = ["print_certificate", "print_sensitivity", "print_stability", "print_table", "progress"]
@@ -179,7 +179,7 @@ def _blocker(blocker: Blocker) -> str:
 
 
 def print_sensitivity(found: Sensitivity) -> None:
-    """The defects caught by family and dtype, then each legal variant that was failed."""
+    """The defects caught by family and dtype, then of each case the first legal variant that was failed."""
     rows = []
     for family, dtype in dict.fromkeys((a.family, a.dtype) for a in found.answers):
         own = [a for a in found.answers if (a.family, a.dtype) == (family, dtype)]
@@ -191,7 +191,10 @@ def print_sensitivity(found: Sensitivity) -> None:
         f"{said['caught']} of {said['planted']} planted defects caught ({share(said['caught'], said['planted'])}); "
         f"{said['failed']} of {said['verdicts']} verdicts on legal variants failed"
     )
-    for failure in {failure.case: failure for failure in found.failures}.values():
+    first: dict[str, Failure] = {}
+    for failure in found.failures:
+        first.setdefault(failure.case, failure)
+    for failure in first.values():
         print(f"  {failure.case} as {failure.variant}: {failure.message}")
 
 
