@@ -75,9 +75,8 @@ def frame(
                     out -= 1
             if out < 1:
                 raise ValueError(f"a window of {reach} does not fit into {size} + {begin} + {end}")
-            if (
-                room < 0
-            ):  # the only window, larger than all there is: what it reaches past the end counts for nothing
+            if room < 0:
+                # The only window, larger than all there is: what it reaches past the end counts for nothing.
                 k = (size + begin + end - 1) // gap + 1
                 reach = (k - 1) * gap + 1
         beyond = max((out - 1) * step + reach - (size + begin + end), 0)
