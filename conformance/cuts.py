@@ -19,7 +19,18 @@ from .draws import Draw
 from .dtypes import dtype_of, lookup
 from .graphs import Node, nodes_of, schema_of, to_tensor_proto, value_types
 
-__all__ = ["Piece", "Reference", "blocks_of", "cut", "identity", "likeness", "open_model", "opened", "piece"]
+__all__ = [
+    "Contents",
+    "Piece",
+    "Reference",
+    "blocks_of",
+    "cut",
+    "identity",
+    "likeness",
+    "open_model",
+    "opened",
+    "piece",
+]
 
 # What a compiler fuses behind a convolution or a matrix product: elementwise operators and normalisations.
 ANCHORS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "QLinearConv", "ConvInteger", "MatMulInteger"})
@@ -242,6 +253,24 @@ def likeness(reference: Reference, part: Piece) -> str:
         return node.opset if schema is None else int(schema.since_version)
 
     return _described(reference, part, lambda name, literal: _octaves(literal, scale=name in scales), version)
+
+
+class Contents:
+    """Tells which pieces, one after the other, are the same case. ``alike``: two that no backend tells apart may be."""
+
+    def __init__(self, *, alike: bool) -> None:
+        self._seen: set[str] = set()
+        self._first: dict[str, str] | None = {} if alike else None
+
+    def of(self, reference: Reference, part: Piece, *, exactly: bool) -> str:
+        """A hash that a piece shares with those that are the same. ``exactly``: with none but what is the same to the
+        last bit."""
+        digest = identity(reference, part)
+        if digest not in self._seen and self._first is not None:
+            first = self._first.setdefault(likeness(reference, part), digest)
+            digest = digest if exactly else first
+        self._seen.add(digest)
+        return digest
 
 
 def _octaves(literal: np.ndarray, *, scale: bool) -> Any:

@@ -14,7 +14,7 @@ import onnx
 
 from . import models
 from ._version import __version__
-from .cuts import Piece, Reference, blocks_of, identity, likeness, open_model, piece
+from .cuts import Contents, Piece, Reference, blocks_of, open_model, piece
 from .dtypes import lookup
 from .errors import UsageError
 from .further import PREFIX, File, FurtherModel, find, open_file
@@ -407,15 +407,12 @@ class _Known:
 
     def __init__(self, *, alike: bool) -> None:
         self._cases: dict[str, _Open] = {}
-        self._alike: dict[str, str] | None = {} if alike else None
+        self._contents = Contents(alike=alike)
 
     def piece(self, reference: Reference, part: Piece, case: Callable[[str], Case], *, exactly: bool) -> str:
         """The id of the case that a piece has; ``case`` makes a new one, given its digest. ``exactly``: it shares one
         only with a piece that is the same to the last bit."""
-        digest = identity(reference, part)
-        if digest not in self._cases and self._alike is not None:
-            first = self._alike.setdefault(likeness(reference, part), digest)
-            digest = digest if exactly else first
+        digest = self._contents.of(reference, part, exactly=exactly)
         if digest not in self._cases:
             self._cases[digest] = _Open(case(digest), {})
         found = self._cases[digest]
@@ -501,8 +498,9 @@ def _check_names(kind: str, wanted: Sequence[str], known: Collection[str]) -> No
         )
 
 
-def check(selection: Selection) -> None:
-    """Raises ``UsageError`` for an unknown suite, opset, operator, model or dtype; quick, as it opens no model."""
+def check(selection: Selection) -> list[File]:
+    """The files of the user's models. Raises ``UsageError`` for an unknown suite, opset, operator, model or dtype, and a
+    place without models; quick, as it opens none."""
     if selection.suite not in SUITES:
         raise UsageError(f"unknown suite {selection.suite!r}; there are {', '.join(SUITES)}")
     newest = onnx.defs.onnx_opset_version()
@@ -511,21 +509,21 @@ def check(selection: Selection) -> None:
             f"opset {selection.opset} is outside 13..{newest}, what the installed onnx and the suite have"
         )
     names = {text for domain, name in catalogue() for text in (name, *([f"{domain}.{name}"] if domain else ()))}
-    if _wanted_vectors(selection):
+    if _wanted_vectors(selection) or selection.further:
         names |= {schema.name for schema in onnx.defs.get_all_schemas()}
     if selection.suite == "vectors" and selection.models:
         raise UsageError("the suite 'vectors' has no models: leave --model out")
     if selection.suite == "models-from" and not selection.further:
         raise UsageError("the suite 'models-from' has the models of --models-from alone, and there is none")
-    if selection.further:
-        names |= {schema.name for schema in onnx.defs.get_all_schemas()}
     _check_names("operator", selection.operators, names)
-    _check_names("model", selection.models, (*models.names(), *(f.name for f in find(selection.further))))
+    files = find(selection.further)
+    _check_names("model", selection.models, (*models.names(), *(f.name for f in files)))
     for dtype in selection.dtypes:
         try:
             lookup(dtype)
         except KeyError:
             raise UsageError(f"unknown dtype {dtype}; ONNX's names are meant, such as float16 or int64") from None
+    return files
 
 
 def build_plan(selection: Selection) -> Plan:
@@ -535,7 +533,7 @@ def build_plan(selection: Selection) -> Plan:
     Raises ``UsageError`` for what ``check`` refuses, for a file that is no ONNX model or cannot be run, and for a
     selection that leaves no case.
     """
-    check(selection)
+    files = check(selection)
     cases: list[Case] = []
     model_plans: list[ModelPlan] = []
     only_models = bool(selection.models) and not selection.operators
@@ -545,7 +543,7 @@ def build_plan(selection: Selection) -> Plan:
                 cases += _operator_cases(operator, selection)
         model_plans, more = _models(selection)
         cases += more
-    further, more = _further(selection)
+    further, more = _further(selection, files)
     cases += more
     vectors, left = _vectors(selection)
     cases += [case for case, _ in vectors]
@@ -615,12 +613,12 @@ def _models(selection: Selection) -> tuple[list[ModelPlan], list[Case]]:
     return [p for p in plans if any(n.case in ids for n in p.nodes)], kept
 
 
-def _further(selection: Selection) -> tuple[dict[str, FurtherPlan], list[Case]]:
+def _further(selection: Selection, files: Sequence[File]) -> tuple[dict[str, FurtherPlan], list[Case]]:
     """The models that the user brought, and the cases of what can be judged of them."""
-    if not selection.further:
+    if not files:
         return {}, []
     _require_torch()
-    found = [f for f in find(selection.further) if not selection.models or f.name in selection.models]
+    found = [f for f in files if not selection.models or f.name in selection.models]
     known = _Known(alike=False)
     plans = {file.name: _further_cases(open_file(file, selection.seed), known) for file in found}
     return plans, [c for c in known.cases() if _wanted(c, selection)]

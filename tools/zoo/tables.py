@@ -13,7 +13,7 @@ from typing import Any
 
 import onnx
 
-from conformance.cuts import Piece, Reference, blocks_of, identity, likeness, opened, piece
+from conformance.cuts import Contents, Piece, Reference, blocks_of, opened, piece
 from conformance.models.store import ModelEntry, parse
 
 from .core import CORE
@@ -88,12 +88,12 @@ def _label(node: onnx.NodeProto) -> str:
 def _cases(protos: Mapping[str, onnx.ModelProto], exact: Collection[str]) -> dict[str, tuple[int, int]]:
     """For each model the nodes and the blocks that are like none before, in the manifest's order. ``exact``: the models
     whose pieces are compared by every bit, as the plan does it."""
-    seen: set[str] = set()
+    contents, seen = Contents(alike=True), set[str]()
 
     def is_new(reference: Reference, part: Piece) -> bool:
-        kinds = {identity(reference, part), likeness(reference, part)}
-        new = not seen & ({identity(reference, part)} if reference.name in exact else kinds)
-        seen.update(kinds)
+        digest = contents.of(reference, part, exactly=reference.name in exact)
+        new = digest not in seen
+        seen.add(digest)
         return new
 
     found = {}
