@@ -33,8 +33,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnxruntime
-
 from conformance.backends import resolve
 from conformance.backends.onnxruntime import Backend
 from conformance.casework import Casework, Ready
@@ -113,6 +111,8 @@ def pooled(jobs: int, work: Callable[[Pool], str]) -> tuple[Spent, str]:
 
 def bare(vectors: Sequence[Vector], folder: Path, *, defaults: bool) -> str:
     """Session and run of every vector, whatever comes of them. The models are on disk before."""
+    import onnxruntime  # here alone: the engine of ours lives in another process
+
     backend = Backend()
     raised = 0
     for vector in vectors:

@@ -3,12 +3,14 @@ business, but crashes, hangs, memory and silence are."""
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import shutil
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +30,9 @@ __all__ = ["Launch", "Odd", "Outcome", "Pool", "Task"]
 # more chances, because a device may need a while to come back from a crash.
 STILLBIRTHS = 3
 RELAPSES = 10
+
+# Tasks taken from the caller for each slot: one that its process runs, one that the process has been sent, one waiting.
+DEPTH = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,8 @@ class Pool:
         self._idle: queue.LifoQueue[_Slot] = queue.LifoQueue()  # last in, first out: a warm process is preferred
         for slot in reversed(self._slots):
             self._idle.put(slot)
+        self._errands: deque[_Errand] = deque()  # waiting for a slot
+        self._running = 0  # tasks whose outcome the caller does not have
         # Threads live as long as the pool: on Linux a worker dies with the thread that started it.
         self._threads = ThreadPoolExecutor(jobs, thread_name_prefix="conformance-slot")
 
@@ -109,31 +116,33 @@ class Pool:
     def run(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
         """The tasks' outcomes, in the order in which they finish.
 
-        Tasks are taken from the iterable in the caller's thread, one more than there are slots: it waits for the
-        first slot that is free, so that no process stands idle while the caller is busy with an outcome.
+        Tasks are taken from the iterable in the caller's thread, ``DEPTH`` for each slot, so that no process stands
+        idle while the caller is busy with an outcome.
         """
-        finished: queue.SimpleQueue[Future[Outcome]] = queue.SimpleQueue()
+        finished: queue.SimpleQueue[Outcome | BaseException] = queue.SimpleQueue()
         source = iter(tasks)
-        running = 0
         try:
             while True:
-                while running <= self._jobs and (task := next(source, None)) is not None:
-                    future = self._threads.submit(self._with_slot, _Slot.attend, task)
-                    future.add_done_callback(finished.put)
-                    running += 1
-                if not running:
+                while self._running < DEPTH * self._jobs and (task := next(source, None)) is not None:
+                    self._errands.append(_Errand(task, finished.put))
+                    self._threads.submit(self._attend)
+                    self._running += 1
+                if not self._running:
                     return
-                outcome = finished.get().result()
-                running -= 1
+                outcome = finished.get()
+                self._running -= 1
+                if isinstance(outcome, BaseException):
+                    raise outcome
                 yield outcome
         finally:
-            if running:  # the caller gave up, or was interrupted
+            if self._running:  # the caller gave up, or was interrupted
+                self._errands.clear()
                 for slot in self._slots:
                     slot.abort()
 
     def close(self, gently: bool = True) -> None:
         """End the processes; ``gently``: let the backend's ``close()`` run first, unless a task is under way."""
-        if not gently or self._idle.qsize() < self._jobs:
+        if not gently or self._running:
             for slot in self._slots:
                 slot.abort()
         # In the pool's threads, which outlive the processes that they started: see above.
@@ -142,12 +151,70 @@ class Pool:
         self._threads.shutdown()
         self._scratch.close()
 
-    def _with_slot(self, work: Any, *arguments: Any) -> Any:
+    def _with_slot(self, work: Callable[..., Any], *arguments: Any) -> Any:
         slot = self._idle.get()
         try:
             return work(slot, *arguments)
         finally:
             self._idle.put(slot)
+
+    def _attend(self) -> None:
+        """Attend to what waits; another slot may have taken what this was called for."""
+        if (errand := self._take()) is not None:
+            self._with_slot(self._serve, errand)
+
+    def _serve(self, slot: _Slot, errand: _Errand | None) -> None:
+        while errand is not None:
+            try:
+                errand.done(slot.attend(errand, self._take_small))
+            except BaseException as error:  # noqa: BLE001  (raised again in the caller's thread)
+                errand.done(error)
+            errand = slot.claimed() or self._take()
+
+    def _take(self) -> _Errand | None:
+        with contextlib.suppress(IndexError):
+            return self._errands.popleft()
+        return None
+
+    def _take_small(self) -> _Errand | None:
+        """What waits, if no slot is free for it and it can be sent before its turn: for small ones alone the exchange
+        takes time that matters, and a large one is better off with whichever slot is free first."""
+        errand = self._take() if len(self._errands) > self._idle.qsize() else None
+        if errand is None or errand.small:
+            return errand
+        self._errands.appendleft(errand)
+        return None
+
+
+class _Errand:
+    """A task on its way: what is sent for it, and to whom the outcome goes."""
+
+    def __init__(self, task: Task, done: Callable[[Outcome | BaseException], None]) -> None:
+        self.task = task
+        self.done = done
+        self.sent_to: Process | None = None
+        self._arrays: list[np.ndarray] = []
+        feeds = [{name: protocol.flatten(v, self._arrays) for name, v in feed.items()} for feed in task.feeds]
+        self._header = {"op": "case", "model": str(task.model.absolute()), "feeds": feeds, "repeats": task.repeats}
+        self._pieces: list[Any] = []
+        self.small = sum(array.nbytes for array in self._arrays) < protocol.FILE_BYTES
+
+    def send(self, process: Process, folders: tuple[str, ...], name: str) -> None:
+        """Send it, unless this process has it. Raises ``UsageError`` where the scratch folders have no room for its
+        large inputs, whose files begin with ``name``."""
+        if self.sent_to is process:
+            return
+        if "arrays" not in self._header:
+            try:
+                self._header["arrays"], self._pieces = protocol.pack(self._arrays, folders, name)
+            except OSError as error:
+                raise UsageError(f"no room for the inputs of {self.task.id}: {error.strerror}") from None
+        process.send(self._header, self._pieces)
+        self.sent_to = process
+
+    def remove(self, folders: tuple[str, ...]) -> None:
+        """Remove the files of its large inputs."""
+        _unlink(self._header.get("arrays", ()), folders)
 
 
 class _Starts:
@@ -182,6 +249,7 @@ class _Slot:
         self._process: Process | None = None
         self._hello: dict[str, Any] = {}
         self._aborted = False
+        self._next: _Errand | None = None  # sent before its turn
         self._previous: str | None = None  # the task that ran last in this process,
         self._trouble: str | None = None  # the message with which it failed, if it did,
         self._genuine: set[str] = set()  # and messages that a fresh process gave, too
@@ -195,30 +263,31 @@ class _Slot:
         described["name"] = str(described.get("name") or Path(self._launch.spec).stem)
         return {**described, "interpreter": self._hello["interpreter"]}
 
-    def attend(self, task: Task) -> Outcome:
-        """The outcome of a task; where earlier tasks of the same process may be to blame, of the task alone."""
-        arrays: list[np.ndarray] = []
-        feeds = [{name: protocol.flatten(v, arrays) for name, v in feed.items()} for feed in task.feeds]
-        header = {"op": "case", "model": str(task.model.absolute()), "feeds": feeds, "repeats": task.repeats}
-        try:
-            header["arrays"], pieces = protocol.pack(arrays, self._folders, f"in-{self._log.stem}")
-        except OSError as error:
-            raise UsageError(f"no room for the inputs of {task.id}: {error.strerror}") from None
+    def claimed(self) -> _Errand | None:
+        """What this slot has taken before its turn, and must attend to now."""
+        errand, self._next = self._next, None
+        return errand
+
+    def attend(self, errand: _Errand, more: Callable[[], _Errand | None]) -> Outcome:
+        """The outcome of a task; where earlier tasks of the same process may be to blame, of the task alone.
+
+        ``more``: gives the next task to send, so that the process finds it when it is done with this one.
+        """
         try:
             previous, trouble = self._previous, self._trouble
-            outcome = self._ask(task, header, pieces)
+            outcome = self._ask(errand, more)
             if previous is None or not self._suspect(outcome, trouble):
                 return outcome
             self._drop()
             if self._ensure() is not None:
                 return outcome
-            alone = self._ask(task, header, pieces)
+            alone = self._ask(errand)
             if alone.status != outcome.status:
                 return replace(alone, after=previous)
             self._genuine.add(alone.message)
             return alone
         finally:
-            _unlink(header["arrays"], self._folders)
+            errand.remove(self._folders)
 
     def abort(self) -> None:
         """End the process at once and start no other; for any thread."""
@@ -242,17 +311,22 @@ class _Slot:
         # A device whose context is spoilt answers everything with one and the same error.
         return outcome.status == "error" and outcome.message == trouble and outcome.message not in self._genuine
 
-    def _ask(self, task: Task, header: dict[str, Any], pieces: list[Any]) -> Outcome:
+    def _ask(self, errand: _Errand, more: Callable[[], _Errand | None] = lambda: None) -> Outcome:
+        task = errand.task
         failure = self._ensure()
         if failure is not None:
             return replace(failure, id=task.id)
         process = self._process
         assert process is not None
-        process.clear_log()
+        process.clear_log(idle=errand.sent_to is not process)
         self._previous = task.id
         began = time.monotonic()
         try:
-            outcome = self._read(task, *process.ask(header, pieces, task.timeout))
+            errand.send(process, self._folders, f"in-{self._log.stem}")
+            if not process.log_is_long and (following := more()) is not None:
+                self._next = following
+                following.send(process, self._folders, "")
+            outcome = self._read(task, *process.answer(task.timeout))
         except (WorkerError, protocol.ProtocolError) as death:
             status = death.status if isinstance(death, WorkerError) else "malformed"
             process.kill()

@@ -82,6 +82,7 @@ class Process:
         self._name = log.stem
         self._log = os.open(log, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._noise = b""
+        self._log_from, self._log_to = 0, 0  # the part of the log that belongs to the request under way
         self._cookie = uuid.uuid4().hex
         mine, theirs = socket.socketpair()
         try:
@@ -106,8 +107,9 @@ class Process:
         self._channel = mine
         self._readable = select.poll()
         self._readable.register(mine, select.POLLIN)
-        self._writable = select.poll()
-        self._writable.register(mine, select.POLLOUT)
+        self._either = select.poll()
+        self._either.register(mine, select.POLLIN | select.POLLOUT)
+        self._unsent = memoryview(b"")
         self._deadline = 0.0
         self.dead = False
 
@@ -121,18 +123,26 @@ class Process:
             "folders": self._folders,
             "name": self._name,
         }
-        return self.ask(request, [], self._launch.start_timeout)[0]
+        self.send(request, [])
+        return self.answer(self._launch.start_timeout)[0]
 
-    def ask(self, header: dict[str, Any], pieces: Sequence[Any], timeout: float) -> protocol.Frame:
-        """The answer to a request, within ``timeout`` seconds. Raises ``WorkerError``; the process is then dead."""
+    def send(self, header: dict[str, Any], pieces: Sequence[Any]) -> None:
+        """Send a request, as much of it as the channel takes at once; the rest goes while an answer is awaited.
+        One may follow another before that is answered: the worker attends to them in turn."""
+        protocol.send_frame(header, pieces, self._queue)
+        self._push()
+
+    def answer(self, timeout: float) -> protocol.Frame:
+        """The answer to the oldest request without one, within ``timeout`` seconds from now. Raises
+        ``WorkerError``; the process is then dead."""
         self._deadline = time.monotonic() + timeout
+        self._log_to = -1
         try:
-            try:
-                protocol.send_frame(header, pieces, self._send)
-            except (BrokenPipeError, ConnectionResetError):
-                raise EOFError from None
-            self._wait(self._readable)
-            return protocol.read_frame(self._fill)
+            self._wait()
+            header, payload = protocol.read_frame(self._fill)
+            printed = header.get("printed")
+            self._log_to = printed if type(printed) is int else -1
+            return header, payload
         except (EOFError, ConnectionResetError):
             raise self._post_mortem() from None
         except TimeoutError:
@@ -146,19 +156,29 @@ class Process:
             self.kill()
             raise
 
-    def clear_log(self) -> None:
-        """Forget what the process has printed so far."""
+    @property
+    def log_is_long(self) -> bool:
+        """Whether the log is to be cut before another request is sent."""
+        return os.fstat(self._log).st_size > LOG_BYTES
+
+    def clear_log(self, idle: bool) -> None:
+        """Forget what the process printed before its last answer; ``idle``: it has no request now."""
         self._noise = b""
-        if os.fstat(self._log).st_size:
+        if idle and self.log_is_long:
             os.ftruncate(self._log, 0)
+        size = os.fstat(self._log).st_size
+        self._log_from = min(self._log_to, size) if self._log_to >= 0 else size
 
     def log_tail(self) -> str:
-        """The last ``LOG_TAIL`` characters of what the process has printed since ``clear_log``."""
+        """The last ``LOG_TAIL`` characters of what the process has printed between ``clear_log`` and its answer,
+        or its death."""
         size = os.fstat(self._log).st_size
-        if not size and not self._noise:
+        end = min(self._log_to, size) if self._log_to >= 0 else size
+        if end <= self._log_from and not self._noise:
             return ""
         want = 4 * LOG_TAIL
-        raw = (self._noise + os.pread(self._log, want, max(0, size - want)))[-want:]
+        begin = max(self._log_from, end - want)
+        raw = (self._noise + os.pread(self._log, max(0, end - begin), begin))[-want:]
         text = _ANSI.sub("", raw.decode("utf-8", "replace"))
         # Of a progress bar, what a terminal would show at the end.
         lines = [line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n")]
@@ -167,7 +187,8 @@ class Process:
     def close(self) -> None:
         """Let the backend close, then make sure that the process and its children are gone."""
         with contextlib.suppress(WorkerError, subprocess.TimeoutExpired):
-            self.ask({"op": "close"}, [], FAREWELL)
+            self.send({"op": "close"}, [])
+            self.answer(FAREWELL)
             self._process.wait(FAREWELL)
         self.kill()
 
@@ -212,29 +233,40 @@ class Process:
         hint = ", perhaps by the system for want of memory" if name == "SIGKILL" else ""
         return WorkerError("crash", f"killed by {name}{hint}")
 
-    def _send(self, data: memoryview) -> None:
-        while data:
-            try:
-                data = data[self._channel.send(data) :]
-            except BlockingIOError:
-                self._wait(self._writable)
+    def _queue(self, data: memoryview) -> None:
+        self._unsent = memoryview(b"".join([self._unsent, data])) if self._unsent else data
+
+    def _push(self) -> None:
+        try:
+            while self._unsent:
+                self._unsent = self._unsent[self._channel.send(self._unsent) :]
+        except BlockingIOError:
+            pass  # the worker has not read what came before
+        except (BrokenPipeError, ConnectionResetError):
+            self._unsent = memoryview(b"")  # whoever waits for the answer learns of the death
 
     def _fill(self, memory: memoryview) -> None:
         while memory:
             try:
                 count = self._channel.recv_into(memory)
             except BlockingIOError:
-                self._wait(self._readable)
+                self._wait()
                 continue
             if not count:
                 raise EOFError
             memory = memory[count:]
 
-    def _wait(self, events: select.poll) -> None:
+    def _wait(self) -> None:
+        """Until there is something to read."""
         while True:
             left = self._deadline - time.monotonic()
-            if events.poll(1000 * max(0.0, min(left, TICK))):
+            events = self._either if self._unsent else self._readable
+            ready = events.poll(1000 * max(0.0, min(left, TICK)))
+            if any(event != select.POLLOUT for _, event in ready):
                 return
+            if ready:
+                self._push()
+                continue
             if left <= 0:
                 raise TimeoutError
             if self._process.poll() is not None:
@@ -244,8 +276,10 @@ class Process:
     def _watch(self) -> None:
         size = os.fstat(self._log).st_size
         if size > LOG_BYTES:
-            self._noise = os.pread(self._log, 4 * LOG_TAIL, size - 4 * LOG_TAIL)
+            begin = max(self._log_from, size - 4 * LOG_TAIL)
+            self._noise = os.pread(self._log, size - begin, begin)
             os.ftruncate(self._log, 0)
+            self._log_from = 0
         limit = self._launch.memory
         if limit is not None:
             used = _memory(_family(self._process.pid), limit)

@@ -149,6 +149,7 @@ class Worker:
         self._name = ""
         self._sent = 0
         self._pid = os.getpid()
+        self._log = os.dup(2)  # a backend may close or replace the descriptor itself
 
     def serve(self) -> None:
         while True:
@@ -162,6 +163,8 @@ class Worker:
                 answer = self._close(), []
             if os.getpid() != self._pid:
                 os._exit(0)  # a child that the backend forked came out here: the channel is not its own
+            # The parent may have sent the next request by now, whose output is not this one's.
+            answer[0]["printed"] = os.fstat(self._log).st_size
             protocol.send_frame(*answer, self._channel.sendall)
             if request == "close":
                 return

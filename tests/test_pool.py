@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from conformance import protocol
+from conformance import process, protocol
 from conformance.errors import UsageError
-from conformance.pool import Launch, Odd, Outcome, Pool, Task, _Slot
+from conformance.pool import DEPTH, Launch, Odd, Outcome, Pool, Task, _Errand, _Slot
 
 PLANTED = Path(__file__).parent / "backends_planted"
 X = np.arange(3, dtype=np.float32)
@@ -336,7 +336,7 @@ def test_ml_dtypes_arrays_cross_the_channel(named: Pool, dtype: Any) -> None:
 # ------------------------------------------------------------------------------------------- the pool
 
 
-def test_a_task_is_taken_only_when_a_slot_is_about_to_be_free() -> None:
+def test_no_more_tasks_are_taken_than_keep_the_slots_busy() -> None:
     taken: list[int] = []
 
     def tasks() -> Iterator[Task]:
@@ -346,18 +346,70 @@ def test_a_task_is_taken_only_when_a_slot_is_about_to_be_free() -> None:
 
     with Pool(planted("Good"), jobs=2) as pool:
         for done, _ in enumerate(pool.run(tasks()), 1):
-            assert len(taken) <= done + 2 + 1
+            assert len(taken) < done + DEPTH * 2
 
 
 def test_no_process_stands_idle_while_the_caller_is_busy_with_an_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
     begun = [threading.Event() for _ in range(5)]
     attend = _Slot.attend
-    monkeypatch.setattr(_Slot, "attend", lambda slot, task: (begun[int(task.id)].set(), attend(slot, task))[1])
+
+    def begin(slot: _Slot, errand: _Errand, more: Callable[[], _Errand | None]) -> Outcome:
+        begun[int(errand.task.id)].set()
+        return attend(slot, errand, more)
+
+    monkeypatch.setattr(_Slot, "attend", begin)
 
     with Pool(planted("Good")) as pool:
         for done, _ in enumerate(pool.run(task(str(n)) for n in range(5)), 1):
-            assert all(event.wait(60) for event in begun[: done + 1])
-            assert not any(event.is_set() for event in begun[done + 1 :])
+            assert all(event.wait(60) for event in begun[: done + DEPTH - 1])
+            assert not any(event.is_set() for event in begun[done + DEPTH - 1 :])
+
+
+def test_what_is_sent_before_its_turn_keeps_its_own_output() -> None:
+    names = [f"case{n}" for n in range(40)]
+    for name, outcome in outcomes(planted("Echo"), *map(task, names)).items():
+        assert outcome.log == f"this is {name}"
+
+
+def test_a_death_takes_nothing_with_it_that_was_sent_before_its_turn() -> None:
+    found = outcomes(planted("Echo"), *map(task, ["a", "b", "crash", "c", "d"]))
+    assert {name: outcome.status for name, outcome in found.items()} == {
+        **dict.fromkeys("abcd", "ok"),
+        "crash": "crash",
+    }
+    assert "this is crash" in found["crash"].log
+    assert found["c"].log == "this is c"
+
+
+def test_a_long_log_is_cut_between_two_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "LOG_BYTES", 20)
+    with Pool(planted("Echo")) as pool:
+        for outcome in pool.run(task(f"case{n}") for n in range(20)):
+            assert outcome.log == f"this is {outcome.id}"
+            assert (pool._scratch.disk / "slot0.log").stat().st_size < 100
+
+
+def test_only_small_tasks_are_sent_before_their_turn_and_only_while_no_slot_is_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    early: list[str] = []
+    take = Pool._take_small
+
+    def taking(pool: Pool) -> _Errand | None:
+        errand = take(pool)
+        if errand is not None:
+            early.append(errand.task.id)
+        return errand
+
+    monkeypatch.setattr(Pool, "_take_small", taking)
+    large = np.zeros(protocol.FILE_BYTES, np.uint8)
+    with Pool(planted("Good"), jobs=2) as pool:
+        assert len(list(pool.run([task("a"), task("b")]))) == 2
+        assert not early
+        assert len(list(pool.run(task(f"large{n}", large) for n in range(10)))) == 10
+        assert not early
+        assert len(list(pool.run(task(f"small{n}") for n in range(50)))) == 50
+        assert early
 
 
 def test_an_error_in_the_tasks_reaches_the_caller() -> None:

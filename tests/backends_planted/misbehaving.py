@@ -164,6 +164,17 @@ class EveryTenth(Good):
         return self.plus_one
 
 
+class Echo(Good):
+    """Prints the model's name, and crashes on the one named crash."""
+
+    def prepare(self, model):
+        name = Path(model).name
+        print("this is", name)
+        if name == "crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return self.plus_one
+
+
 class Noisy(Good):
     """Ten megabytes on each stream, as text, as bytes and as what an answer might look like."""
 
