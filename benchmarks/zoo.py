@@ -1,12 +1,14 @@
 """The whole zoo on a backend: every reference model op by op, in blocks and from end to end.
 
-    python benchmarks/zoo.py [--backend NAME] [--jobs N] [--model NAME ...] [--output FOLDER] [--resume]
+    python benchmarks/zoo.py [--backend NAME] [--jobs N] [--model NAME ...] [--output FOLDER] [--resume] [--pieces]
     python benchmarks/zoo.py --whole --output FOLDER [--backend NAME] [--model NAME ...]
 
 Node cases that models share run once, with two runs of each case, as in the standard suite. Prints, for each model, what
 came of its nodes, its blocks and its whole runs, and how far the whole run is off in units of the bound; then the wall
 time and the largest memory of all processes together (their proportional set size, so that what they share counts
 once). References come from the cache where they are there: run it twice for the figures with warm references.
+
+--pieces leaves the runs from end to end out: op by op and in blocks alone, which is what the goals are for.
 
 --whole runs the models from end to end alone, each into a folder of its own, the cheapest first; a model whose folder is
 there is not run again. It prints each one's verdict, units, wall seconds and the parent's largest memory so far.
@@ -21,14 +23,11 @@ import contextlib
 import json
 import os
 import resource
-import subprocess
-import sys
-import sysconfig
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,13 +35,12 @@ from conformance import models
 from conformance.backends import resolve
 from conformance.goldens import default_folder
 from conformance.grade import grade
-from conformance.plan import Selection, build_plan
+from conformance.plan import Plan, Selection, build_plan
 from conformance.pool import Launch
 from conformance.run import Options, execute
 from conformance.runfolder import RunFolder, read_run
 from conformance.spec import Source
 
-CONFORMANCE = str(Path(sysconfig.get_path("scripts")) / "conformance")
 EVERY = 0.5  # seconds between two looks at the memory
 PATIENCE = 600.0  # seconds for a whole run, times ten
 
@@ -67,25 +65,24 @@ def memory(process: int) -> int:
     return total
 
 
-def watched(command: Sequence[str]) -> tuple[float, int]:
-    """Wall seconds of a command that runs to its end, and the largest memory on the way in bytes."""
+def watched(work: Callable[[], None]) -> tuple[float, int]:
+    """Wall seconds of some work, and the largest memory on the way, in bytes, of this process and its children."""
     started = time.perf_counter()
-    process = subprocess.Popen(command)
     peak = 0
     done = threading.Event()
 
     def look() -> None:
         nonlocal peak
         while not done.wait(EVERY):
-            peak = max(peak, memory(process.pid))
+            peak = max(peak, memory(os.getpid()))
 
     watcher = threading.Thread(target=look)
     watcher.start()
-    status = process.wait()
-    done.set()
-    watcher.join()
-    if status not in (0, 3):
-        sys.exit(f"{' '.join(command)} ended with {status}")
+    try:
+        work()
+    finally:
+        done.set()
+        watcher.join()
     return time.perf_counter() - started, peak
 
 
@@ -95,11 +92,18 @@ def table(run: RunFolder) -> None:
     for model in run.plan.models:
         nodes = [run.results[node.case].passed for node in model.nodes]
         blocks = [run.results[case].passed for case in model.blocks]
-        whole = run.results[model.end_to_end or ""]
-        units = whole.error.get("units")
+        whole = run.results.get(model.end_to_end or "")
+        units = whole.error.get("units") if whole else None
         far = f"{units:>7.2f}" if isinstance(units, float) else f"{'—':>7}"
         done = f"{sum(nodes)}/{len(nodes)}"
-        print(f"{model.name:<30}{done:>13}{f'{sum(blocks)}/{len(blocks)}':>11}  {whole.verdict:<12}{far}")
+        came = str(whole.verdict) if whole else "—"
+        print(f"{model.name:<30}{done:>13}{f'{sum(blocks)}/{len(blocks)}':>11}  {came:<12}{far}")
+
+
+def ran(plan: Plan, backend: str, folder: Path, options: Options) -> None:
+    """Run a plan, and leave the certificate that tells a whole run folder."""
+    execute(plan, Launch(resolve(backend)), backend, folder, options)
+    (folder / "certificate.json").write_text(json.dumps(grade(read_run(folder)).as_json()), encoding="utf-8")
 
 
 def wholes(backend: str, names: Sequence[str], folder: Path) -> None:
@@ -111,9 +115,7 @@ def wholes(backend: str, names: Sequence[str], folder: Path) -> None:
         if not (place / "certificate.json").exists():
             plan = build_plan(Selection(models=(entry.name,)))
             plan = replace(plan, cases=tuple(c for c in plan.cases if c.source is Source.END_TO_END))
-            options = Options(resume=place.exists(), cache=default_folder(), timeout=PATIENCE)
-            execute(plan, Launch(resolve(backend)), backend, place, options)
-            (place / "certificate.json").write_text(json.dumps(grade(read_run(place)).as_json()), encoding="utf-8")
+            ran(plan, backend, place, Options(resume=place.exists(), cache=default_folder(), timeout=PATIENCE))
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
         spent = time.perf_counter() - started
         for case, result in read_run(place).results.items():
@@ -131,6 +133,7 @@ def main() -> None:
     parser.add_argument("--model", action="append", help="only this one; repeatable")
     parser.add_argument("--output", type=Path, help="keep the run folder here")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted run in --output")
+    parser.add_argument("--pieces", action="store_true", help="without the runs from end to end")
     parser.add_argument("--whole", action="store_true", help="the runs from end to end alone, into --output")
     options = parser.parse_args()
     if options.whole:
@@ -140,27 +143,19 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(prefix="conformance-zoo-") as scratch:
         folder = options.output or Path(scratch) / "run"
-        names = [word for name in options.model or models.names() for word in ("--model", name)]
-        more = ["--resume"] if options.resume else []
-        command = [
-            CONFORMANCE,
-            "run",
-            options.backend,
-            "--jobs",
-            str(options.jobs),
-            *names,
-            "-o",
-            str(folder),
-            *more,
-        ]
-        seconds, peak = watched(command)
+        plan = build_plan(Selection(models=tuple(options.model or models.names())))
+        if options.pieces:
+            plan = replace(plan, cases=tuple(c for c in plan.cases if c.source is not Source.END_TO_END))
+        how = Options(jobs=options.jobs, resume=options.resume, cache=default_folder())
+        seconds, peak = watched(lambda: ran(plan, options.backend, folder, how))
         run = read_run(folder)
         table(run)
         verdicts = Counter(str(result.verdict) for result in run.results.values())
         whole = [run.results[c].passed for c, p in run.plan.cases.items() if p.source is Source.END_TO_END]
         nodes = sum(len(model.nodes) for model in run.plan.models)
         print(f"\n{len(run.plan.models)} models, {nodes} nodes, {len(run.plan.cases)} cases: {dict(verdicts)}")
-        print(f"whole runs that pass: {sum(whole)} of {len(whole)}")
+        if not options.pieces:
+            print(f"whole runs that pass: {sum(whole)} of {len(whole)}")
         failing = [case for case, result in run.results.items() if not result.passed]
         for case in failing:
             print(f"  {case}: {run.results[case].verdict}: {run.results[case].message[:200]}")

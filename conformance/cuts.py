@@ -45,6 +45,7 @@ FUSIBLE = frozenset(
 LONGEST = 8
 # How many nodes what is repeated has, at least and at most.
 MIN_PERIOD, MAX_PERIOD = 4, 256
+QUANTISERS = frozenset({"QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul"})
 # Which inputs are scales of a quantisation. What was calibrated differs from layer to layer in its last digits.
 SCALES = {
     "QuantizeLinear": (1,),
@@ -195,7 +196,8 @@ def _repeats(reference: Reference) -> list[Piece]:
 
     Nodes are taken in the order of the graph, which exporters write layer by layer. Of all periods with which operators
     recur, that of most copies comes first, then what covers most nodes. Where a copy begins is open: it is where the
-    fewest values go in and out.
+    fewest values go in and out. What goes on with numbers that it has quantised itself is left out: one of them that
+    rounding moves over a tie moves all that follows, by far more than a bound can say.
     """
     kinds: dict[tuple[Any, ...], int] = {}
     word = np.array(
@@ -225,8 +227,14 @@ def _repeats(reference: Reference) -> list[Piece]:
         first = min(begins, key=lambda at: len(cuts[at].inputs) + len(cuts[at].outputs))
         last = end - (end - first) % period
         free[first:last] = False
-        found += [piece(reference, range(at, at + period)) for at in range(first, last, period)]
+        copies = [range(at, at + period) for at in range(first, last, period)]
+        found += [piece(reference, copy) for copy in copies if not _quantises_within(reference, copy)]
     return found
+
+
+def _quantises_within(reference: Reference, positions: range) -> bool:
+    quantisers = [n for n in map(reference.nodes.__getitem__, positions) if n.operator in QUANTISERS]
+    return any(at in positions for n in quantisers for o in n.outputs for at in reference.consumers.get(o, ()))
 
 
 def identity(reference: Reference, part: Piece) -> str:

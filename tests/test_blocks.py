@@ -206,8 +206,8 @@ def test_a_model_of_the_standard_suite_shares_no_case_that_is_only_alike(monkeyp
 
 
 def layered(kinds: str, *, mask: bool = True) -> Reference:
-    """A model of layers, one a letter: "a" is attention's shape in small, "b" a residual product. The mask is made once
-    and read by all."""
+    """A model of layers, one a letter: "a" is attention's shape in small, "b" a residual product, "q" two products with
+    a quantised value between them. The mask is made once and read by all."""
     info = helper.make_tensor_value_info
     nodes = [helper.make_node("Relu", ["m"], ["mask"], name="mask")] if mask else []
     value = "x"
@@ -218,6 +218,14 @@ def layered(kinds: str, *, mask: bool = True) -> Reference:
                 ("Add", ["q", "mask" if mask else value], "s"),
                 ("Softmax", ["s"], "p"),
                 ("MatMul", ["p", "w"], "o"),
+                ("Add", ["o", value], "r"),
+            ]
+        elif kind == "q":
+            steps = [
+                ("MatMul", [value, "w"], "h"),
+                ("QuantizeLinear", ["h", "scale"], "i"),
+                ("DequantizeLinear", ["i", "scale"], "g"),
+                ("MatMul", ["g", "w"], "o"),
                 ("Add", ["o", value], "r"),
             ]
         else:
@@ -239,7 +247,12 @@ def layered(kinds: str, *, mask: bool = True) -> Reference:
         "g",
         [info(n, TensorProto.FLOAT, shape) for n in ("x", "m", "w")],
         [info(value, TensorProto.FLOAT, shape)],
-        value_info=[info(n, TensorProto.FLOAT, shape) for n in made if n != value],
+        [numpy_helper.from_array(SCALE, "scale")],
+        value_info=[
+            info(n, TensorProto.UINT8 if n.startswith("i") else TensorProto.FLOAT, shape)
+            for n in made
+            if n != value
+        ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
     notes = {
@@ -279,6 +292,10 @@ def test_each_stage_of_a_model_has_repeats_of_its_own() -> None:
 def test_what_stands_in_a_model_once_is_no_repeat() -> None:
     assert repeats(layered("a")) == []
     assert repeats(layered("ab", mask=False)) == []
+
+
+def test_what_goes_on_with_what_it_has_quantised_is_no_repeat() -> None:
+    assert repeats(layered("qqq")) == []
 
 
 def test_nodes_between_two_copies_break_a_repeat() -> None:
