@@ -201,7 +201,7 @@ class _Errand:
 
     def send(self, process: Process, folders: tuple[str, ...], name: str) -> None:
         """Send it, unless this process has it. Raises ``UsageError`` where the scratch folders have no room for its
-        large inputs, whose files begin with ``name``."""
+        large inputs, whose files begin with ``name``; one that is small has none."""
         if self.sent_to is process:
             return
         if "arrays" not in self._header:
@@ -321,11 +321,12 @@ class _Slot:
         process.clear_log(idle=errand.sent_to is not process)
         self._previous = task.id
         began = time.monotonic()
+        name = f"in-{self._log.stem}"
         try:
-            errand.send(process, self._folders, f"in-{self._log.stem}")
+            errand.send(process, self._folders, name)
             if not process.log_is_long and (following := more()) is not None:
                 self._next = following
-                following.send(process, self._folders, "")
+                following.send(process, self._folders, name)
             outcome = self._read(task, *process.answer(task.timeout))
         except (WorkerError, protocol.ProtocolError) as death:
             status = death.status if isinstance(death, WorkerError) else "malformed"
