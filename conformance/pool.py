@@ -245,6 +245,7 @@ class _Slot:
         self._launch = launch
         self._folders = folders
         self._log = log
+        self._temporary = log.with_suffix(".tmp")  # a killed process leaves its temporary files behind
         self._starts = starts
         self._process: Process | None = None
         self._hello: dict[str, Any] = {}
@@ -388,7 +389,8 @@ class _Slot:
             return failure
         began = time.monotonic()
         try:
-            process = self._process = Process(self._launch, self._folders, self._log)
+            self._temporary.mkdir(exist_ok=True)
+            process = self._process = Process(self._launch, self._folders, self._log, self._temporary)
         except OSError as error:
             raise UsageError(f"cannot start {self._launch.python or 'the worker'}: {error.strerror}") from None
         if self._aborted:  # since it was asked above: the one who stopped the run did not see this process
@@ -417,6 +419,7 @@ class _Slot:
             for folder in self._folders:
                 for path in Path(folder).glob(f"{self._log.stem}-*"):
                     path.unlink(missing_ok=True)
+            shutil.rmtree(self._temporary, ignore_errors=True)
 
 
 def _unlink(specs: Any, folders: tuple[str, ...]) -> None:

@@ -73,10 +73,10 @@ class WorkerError(Exception):
 class Process:
     """A worker process and its channel. Not thread-safe, but for ``kill``, which any thread may call."""
 
-    def __init__(self, launch: Launch, folders: Sequence[str], log: Path) -> None:
+    def __init__(self, launch: Launch, folders: Sequence[str], log: Path, temporary: Path) -> None:
         """Start the process; ``folders``: for big arrays (the log's name without its suffix begins the names of
-        its files), ``log``: the file that receives its standard output and error. Raises ``OSError`` where the
-        interpreter cannot start."""
+        its files), ``log``: the file that receives its standard output and error, ``temporary``: the folder for
+        temporary files of it and its children. Raises ``OSError`` where the interpreter cannot start."""
         self._launch = launch
         self._folders = list(folders)
         self._name = log.stem
@@ -95,7 +95,7 @@ class Process:
                 stderr=self._log,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
-                env={**os.environ, **launch.env, COOKIE: self._cookie},
+                env={**os.environ, "TMPDIR": str(temporary), **launch.env, COOKIE: self._cookie},
             )
         except BaseException:
             mine.close()

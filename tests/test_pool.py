@@ -86,6 +86,14 @@ def test_a_crash_leaves_its_output_and_stack_in_the_log(named: Pool) -> None:
     assert "in segfault" in outcome.log
 
 
+def test_temporary_files_of_a_killed_process_go_with_it() -> None:
+    with Pool(planted("Named")) as pool:
+        folder = Path(one(pool, task("litter")).log.partition("\n")[0])
+        assert folder.parent.parent == pool._scratch.disk
+        assert not folder.exists()
+        assert one(pool, task("good")).status == "ok"
+
+
 def test_a_rude_message_is_cleaned_and_cut(named: Pool) -> None:
     message = one(named, task("rude")).message
     assert message.startswith("ValueError in run: bell\\x07 escape\\x1b[31m null\\x00 surrogate\\udc80 xxx")
@@ -319,7 +327,7 @@ def test_inputs_of_any_size_arrive_whole_and_leave_no_file(named: Pool, size: in
     assert outcome.outputs[0][0].dtype == x.dtype
     np.testing.assert_array_equal(outcome.outputs[0][0], x)
     folders = [Path(folder) for folder in named._scratch.folders]
-    assert [p.name for folder in folders for p in folder.iterdir() if p.suffix != ".log"] == []
+    assert [p.name for folder in folders for p in folder.rglob("*") if p.is_file() and p.suffix != ".log"] == []
 
 
 EXTENDED = [ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2, ml_dtypes.int4, ml_dtypes.uint4]

@@ -6,6 +6,7 @@ Options: ``device`` (cpu, cuda, mps, npu, mlu, musa, xpu, …), ``mode`` (eager 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -29,6 +30,8 @@ class Backend:
             raise ValueError(f"mode={mode}: eager or compile is meant")
         self._device = torch.device(device)
         self._compile = mode == "compile"
+        if "CONFORMANCE_COMPILE_CACHE" in os.environ:  # outlives the process, as its temporary folder does not
+            os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.environ["CONFORMANCE_COMPILE_CACHE"])
         self._tf32 = tf32 == "1"
         torch.set_num_threads(int(threads))
         torch.set_float32_matmul_precision("high" if self._tf32 else "highest")

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -51,6 +52,11 @@ class Named(Good):
     def prepare(self, model):
         self.model = model
         return getattr(self, Path(model).name.partition("-")[0].replace(".", "_"), self.plus_one)
+
+    def litter(self, inputs):
+        self.folder = tempfile.TemporaryDirectory()
+        print(self.folder.name)
+        os.abort()
 
     def segfault(self, inputs):
         print("about to crash")
