@@ -25,9 +25,10 @@ from .dtypes import lookup
 
 __all__ = ["BLOCK_SAMPLES", "OPERATOR_SAMPLES", "UnknownOperationError", "lean", "spread"]
 
-# Disturbed runs. With 12, σ comes out below a third of its true value once in 10^4 elements (χ² of 12 degrees of
-# freedom), which numerics.COMPOSITE_SIGMAS makes up for. Blocks and models are dearer to run: see `_few`.
-OPERATOR_SAMPLES = 12
+# Disturbed runs. With 16, σ comes out below a third of its true value once in 10^5 elements, and below a quarter, which
+# numerics.COMPOSITE_SIGMAS just makes up for, once in 10^7 (χ² of 16 degrees of freedom). Large outputs, blocks and models
+# are dearer to run: see `_few`.
+OPERATOR_SAMPLES = 16
 BLOCK_SAMPLES = 8
 
 # Bytes of accumulation noise kept from the first run. Beyond it, the noise is computed again in each run:
@@ -37,6 +38,10 @@ KEEP_BYTES = 512 << 20
 # The absolute part of a saturating function's disturbance, as a share of its range: engines' tails are off by
 # thousands of ulp (docs/numerics.md); times COMPOSITE_SIGMAS it is 1.5 times what such a function may be off by alone.
 _TAIL = 0.25
+
+# Draws between these have a mean square of 1. Draws of ±1 have, too, but two errors of the same size then cancel in half of
+# the runs, and in all of them once in 4096: the bound of that element was none (docs/adr/0003).
+_REACH = math.sqrt(3.0)
 
 # A result of IEEE 754's own operations is left alone where it is a simple number that the format holds: a multiple of
 # a sixteenth.
@@ -64,7 +69,7 @@ def spread(
     Returns for each output a float64 array of its shape. Floats: the root mean square deviation from the exact
     result; inf where a disturbed run turns a number into NaN or infinity, the other way round, or one of
     these into another (rounding decides there); 0 where all runs agree on NaN or infinity. Other types: 0 where
-    all runs agree, inf where one differs. With fewer than 12 samples σ is made larger where it is uncertain. An
+    all runs agree, inf where one differs. With fewer than 16 samples σ is made larger where it is uncertain. An
     output whose shape changes under disturbance is inf throughout.
     Raises `UnknownOperationError` where the definition uses a float operation that is in none of the tables.
     """
@@ -219,17 +224,17 @@ class _Rounding(Mode):
             # A component's error is relative to the modulus.
             parts = torch.view_as_real(result)
             size = parts.square().sum(-1, keepdim=True).sqrt_() * relative
-            parts.add_(self._signed(size.expand_as(parts).clone()))
+            parts.add_(self._drawn(size.expand_as(parts).clone()))
             if noise is not None:
-                parts.add_(self._signed(noise.unsqueeze(-1).expand_as(parts).clone()))
+                parts.add_(self._drawn(noise.unsqueeze(-1).expand_as(parts).clone()))
             return
         size = self._twice_power(result) if ulps else result
         # Half of its own subnormal step the format of the run does not have.
         least = max(max(scale * _TAIL, self._normal) * relative, _step(result))
         drawn = size.abs().mul_(relative).clamp_(min=least).masked_fill_(result == 0, 0.0)
-        self._signed(drawn)
+        self._drawn(drawn)
         if noise is not None:
-            drawn.add_(self._signed(noise.clone()))
+            drawn.add_(self._drawn(noise.clone()))
         if correct:
             simple = (result * _FRACTION).frac_() == 0
             if simple.any():
@@ -242,17 +247,12 @@ class _Rounding(Mode):
         """Of which u is an ulp: like `numerics.ulp` it ends at the smallest normal number; 0 for what is exactly 0."""
         return _power(x).clamp_(min=self._normal).mul_(2.0).masked_fill_(x == 0, 0.0)
 
-    def _signed(self, size: torch.Tensor) -> torch.Tensor:
-        """``size`` with each sign flipped or not at random, in place: a random bit where the format has its sign. Of the
-        side that a run leans to, in such a run."""
+    def _drawn(self, size: torch.Tensor) -> torch.Tensor:
+        """``size`` times a number drawn for each element, evenly between -√3 and √3, in place; in a run that leans to a
+        side, ``size`` on this side."""
         if self._side:
             return size.abs_().mul_(self._side)
-        words = torch.empty(size.numel() * size.itemsize // 8 + 1, dtype=torch.int64)
-        words.random_(-(2**63), None, generator=self._generator)
-        whole = torch.int32 if size.itemsize == 4 else torch.int64
-        bits = words.view(whole)[: size.numel()].bitwise_and_(torch.iinfo(whole).min).view(size.shape)
-        size.view(whole).bitwise_xor_(bits)
-        return size
+        return size.mul_(torch.empty_like(size).uniform_(-_REACH, _REACH, generator=self._generator))
 
     def _noise(self, name: str, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> torch.Tensor:
         """√K·u_acc·A of one accumulation, from this call or from the same one of an earlier run."""

@@ -46,9 +46,8 @@ __all__ = [
 
 COMPOSITE = Composite()
 REQUANTISED = Requantised()
-# Disturbed runs: of an operator, of one whose outputs are many (a lack of samples is then made up for by all the
-# elements together), and of a whole model.
-OPERATOR_SAMPLES = 12
+# Disturbed runs of an operator whose outputs are many (a lack of samples is then made up for by all the elements
+# together), and of a whole model.
 LARGE_SAMPLES = 4
 LARGE = 20_000
 MODEL_SAMPLES = 2
@@ -226,7 +225,7 @@ def _propagate(
     samples: int | None = None,
 ) -> None:
     """σ of the outputs that rounding touches, by disturbed runs of the definition."""
-    from .montecarlo import lean, spread
+    from .montecarlo import OPERATOR_SAMPLES, lean, spread
 
     order = sorted(found)
     base = [found[i].value for i in order]

@@ -11,8 +11,8 @@ import torch
 
 from conformance.dtypes import lookup, torch_dtype
 from conformance.judge import judge
-from conformance.montecarlo import UnknownOperationError, lean, spread
-from conformance.numerics import Expected, ulp
+from conformance.montecarlo import OPERATOR_SAMPLES, UnknownOperationError, lean, spread
+from conformance.numerics import COMPOSITE_SIGMAS, Expected, ulp
 from conformance.rules import Composite
 from conformance.spec import Verdict
 
@@ -27,21 +27,23 @@ def numbers(*shape: int, seed: int = 0, dtype: str = "float32") -> T:
     return torch.from_numpy(array.astype(lookup(dtype).numpy).astype(np.float64))
 
 
-def sigma(run: Callable[[], T], dtype: str = "float32", samples: int = 12, key: str = "key") -> np.ndarray:
+def sigma(run: Callable[[], T], dtype: str = "float32", samples: int = OPERATOR_SAMPLES, key: str = "key") -> np.ndarray:
     return spread(lambda: [run()], dtype, samples, key)[0]
 
 
 def test_one_rounding_disturbs_by_one_unit() -> None:
     x, y = numbers(50), numbers(50, seed=1)
-    np.testing.assert_allclose(sigma(lambda: x + y), U * np.abs((x + y).numpy()), rtol=1e-6)
-    np.testing.assert_allclose(sigma(lambda: x * y, "float16"), 2.0**-11 * np.abs((x * y).numpy()), rtol=2e-3)
+    many = 3000
+    np.testing.assert_allclose(sigma(lambda: x + y, samples=many), U * np.abs((x + y).numpy()), rtol=0.07)
+    products = sigma(lambda: x * y, "float16", many)
+    np.testing.assert_allclose(products, 2.0**-11 * np.abs((x * y).numpy()), rtol=0.07)
 
 
 def test_elementary_functions_have_the_counts_of_the_table() -> None:
     x = numbers(50)
     for dtype, count in (("float32", 3), ("bfloat16", 2)):
         expected = count * ulp(np.exp(x.numpy()), dtype)
-        np.testing.assert_allclose(sigma(lambda: torch.exp(x), dtype), expected, rtol=1e-6)
+        np.testing.assert_allclose(sigma(lambda: torch.exp(x), dtype, samples=3000), expected, rtol=0.07)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
@@ -90,10 +92,19 @@ def test_the_rounding_of_a_cancelled_sum_stays() -> None:
     assert np.median(out) == pytest.approx(1000 * U, rel=0.1)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_two_errors_of_one_size_never_cancel_in_all_runs(dtype: str) -> None:
+    x, y = numbers(100_000, dtype=dtype), numbers(100_000, seed=1, dtype=dtype)
+    near = torch.nextafter(x.float(), torch.tensor(math.inf)).double()
+    out = sigma(lambda: near * y - x * y, dtype, OPERATOR_SAMPLES)  # a rotation's two products, say
+    each = lookup(dtype).u * np.abs((x * y).numpy())
+    assert (COMPOSITE_SIGMAS * out > each).all()
+
+
 def test_a_sum_gets_the_noise_of_its_accumulator() -> None:
     x = torch.ones(4096, dtype=torch.float64) * torch.tensor([1.0, -1.0]).double().repeat(2048)
     out = sigma(lambda: x.sum(), "float16", samples=400)  # zero, so it has no rounding of its own
-    assert out == pytest.approx(math.sqrt(4096) * U * 4096, rel=1e-6)
+    assert out == pytest.approx(math.sqrt(4096) * U * 4096, rel=0.2)
 
 
 @pytest.mark.parametrize(
