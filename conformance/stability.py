@@ -46,8 +46,8 @@ FEWEST = 5
 # Cases are alike that have one rule and about as many elements; in groups of at least so many.
 SIZES = (32, 512)
 ALIKE = 5
-# Means below this share of the bound are taken for it: nothing hangs on how small they are.
-LITTLE = 0.05
+# A scatter below this share of the bound is taken for it: nothing hangs on how small it is.
+LITTLE = 0.02
 # Shares of all excesses that the tail is fitted to; the largest chance counts.
 TAILS = (0.05, 0.02, 0.01)
 # Of a statistical test of random numbers.
@@ -263,9 +263,9 @@ def chances(tracks: Sequence[Track]) -> tuple[Chance, ...]:
 def _by_tail(tracks: Iterable[Track]) -> float:
     """Expected number of cases beyond their bound with a fresh seed.
 
-    An index flood (Hosking & Wallis, 1997): in a group of like cases, the errors over their case's mean have one
-    distribution. Each is taken over the mean of the *other* seeds, as a fresh one would be; from the tail of all of a group
-    each case's own distance, its bound over its mean, is read.
+    As in the regional analysis of floods (Hosking & Wallis, 1997): in a group of like cases, the errors have one
+    distribution but for each case's own mean and scatter. From the tail of all errors of a group each case's own
+    distance, from its mean to its bound, is read.
     """
     groups: dict[int, list[np.ndarray]] = {}
     for t in tracks:
@@ -279,11 +279,18 @@ def _by_tail(tracks: Iterable[Track]) -> float:
     total = dict.fromkeys(TAILS, 0.0)
     for position, group in enumerate(alike):
         own = few if few and position == len(alike) - 1 else group
-        ratios = np.concatenate([x / np.maximum((x.sum() - x) / (len(x) - 1), LITTLE) for x in group])
-        distances = np.array([1.0 / max(float(x.mean()), LITTLE) for x in own])
+        deviations = np.array([_deviation(x[i], np.delete(x, i)) for x in group for i in range(len(x))])
+        distances = np.array([_deviation(1.0, x) for x in own])
         for share in TAILS:
-            total[share] += float(tail(ratios, share)(distances).sum())
+            total[share] += float(tail(deviations, share)(distances).sum())
     return max(total.values())
+
+
+def _deviation(fresh: float, known: np.ndarray) -> float:
+    """How far a fresh seed's error is from the mean of the known ones, in deviations: that of a fresh one from a mean
+    of n is √(1 + 1/n) times the scatter."""
+    scatter = max(float(known.std(ddof=1)), LITTLE) * math.sqrt(1.0 + 1.0 / len(known))
+    return (fresh - float(known.mean())) / scatter
 
 
 def _scattering(track: Track) -> np.ndarray:
