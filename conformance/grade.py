@@ -94,13 +94,15 @@ def _best(facts: Facts, tier: int) -> Judged:
     """Judge the tier in each set of floating dtypes that it may be reached in, and keep the best.
 
     Best is the most criteria met as far as the suite asks, then the most met in full (where any set meets all,
-    it comes first in both), then the most operators trusted; among equals, the first in `candidates`.
+    it comes first in both), then the most operators trusted; among equals, the first in `candidates`. A set of which a
+    part of a suite runs nothing comes last: without cases nothing fails.
     """
 
-    def merit(judged: Judged) -> tuple[int, int, Fraction]:
-        criteria = judged[1]
+    def merit(judged: Judged) -> tuple[bool, int, int, Fraction]:
+        scope, criteria = judged
         trusted = next(c.reached for c in criteria if c.name == "operator-kinds")
         return (
+            any(case.dtype in scope.floats for cases in scope.required.values() for case in cases),
             sum(c.met_as_far_as_asked for c in criteria),
             sum(c.met is not False for c in criteria),
             Fraction(trusted or 0),

@@ -34,6 +34,7 @@ ENGINES = {
     "tvm": "onnx",
     "nxrt": "nxrt",
     "emx-onnx-cgen": "onnx",
+    "mnn": "_tools",
 }
 
 

@@ -215,6 +215,17 @@ def test_tier_1_takes_any_one_floating_dtype(dtype: str) -> None:
     assert certificate.dtypes[1] == (dtype,)
 
 
+def test_a_part_is_judged_in_the_floating_dtype_that_it_runs() -> None:
+    kept = [c for c in FULL["cases"] if c["dtype"] == "float32"]
+    part = {**FULL, "suite": {**FULL["suite"], "complete": False}, "cases": kept}
+    operators = [c["case"] for c in kept if c["source"] == "operator"]
+    verdicts = dict.fromkeys(operators[len(operators) // 2 :], "unsupported")
+    verdicts |= {f"{name(0)}/plain/float32": "inaccurate", f"{name(1)}/plain/float32": "crash"}
+    certificate = grade(run(part, verdicts))
+    assert certificate.dtypes[1] == ("float32",)  # in float16 nothing ran, and nothing failed
+    assert certificate.summary.operators_trusted > 0
+
+
 @pytest.mark.parametrize(("lost", "tier"), [("float16", 2), ("bfloat16", 2), ("float32", 1)])
 def test_tier_2_needs_float32_and_one_narrow_dtype(lost: str, tier: int) -> None:
     verdicts = {

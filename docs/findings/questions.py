@@ -847,6 +847,33 @@ def emx_onnx_cgen() -> tuple[str, Callable[..., Any]]:
     )
 
 
+def mnn() -> tuple[str, Callable[..., Any]]:
+    import _tools
+    import MNN
+    from MNN import expr, nn
+
+    floats, whole = (np.float32, expr.float), (np.int32, expr.int)
+    fits = {"float32": floats, "float16": floats, "int32": whole, "int64": whole, "bool": whole}
+    fits |= {"uint8": (np.uint8, expr.uint8), "int8": (np.int8, expr.int8)}
+
+    def run(path: str, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+        wanted = {o.name: o.type.tensor_type.elem_type for o in onnx.load(path).graph.output}
+        dtypes = [helper.tensor_dtype_to_np_dtype(t) for t in wanted.values()]
+        if not fits.keys() >= {str(d) for d in (*dtypes, *(a.dtype for a in feed.values()))}:
+            raise TypeError("MNN has no such type")
+        _tools.mnnconvert(["", "-f", "ONNX", "--modelFile", path, "--MNNModel", f"{path}.mnn", "--bizCode", "_"])
+        module = nn.load_module_from_file(
+            f"{path}.mnn", [*feed], [*wanted], precision_mode=expr.PrecisionMode.High
+        )
+        given = [(a, *fits[str(a.dtype)]) for a in feed.values()]
+        results = module.forward([expr.const(np.array(a, d), list(a.shape), expr.NCHW, t) for a, d, t in given])
+        return [
+            np.array(expr.convert(r, expr.NCHW).read()).astype(d) for r, d in zip(results, dtypes, strict=False)
+        ]
+
+    return f"MNN {MNN.version()}", run
+
+
 def onnxruntime() -> tuple[str, Callable[..., Any]]:
     import onnxruntime as engine
 
@@ -868,11 +895,15 @@ def reference() -> tuple[str, Callable[..., Any]]:
 
 ENGINES = {
     f.__name__.replace("_", "-"): f
-    for f in (openvino, tract, tinygrad, opencv, iree, tvm, nxrt, emx_onnx_cgen, onnxruntime, reference)
+    for f in (openvino, tract, tinygrad, opencv, iree, tvm, nxrt, emx_onnx_cgen, mnn, onnxruntime, reference)
 }
 
 
 # ---------------------------------------------------------------------------------------------------- asking
+
+
+# After which an engine has no answer.
+SECONDS = 30
 
 
 def same(actual: Any, expected: np.ndarray) -> bool:
@@ -900,6 +931,7 @@ def answers(run: Callable[..., Any], first: int) -> None:
         with tempfile.TemporaryDirectory() as folder:
             path = f"{folder}/model.onnx"
             onnx.save(question.model, path)
+            signal.alarm(SECONDS)  # ends a process that hangs, as a crash does
             try:
                 got = list(run(path, {n: a.copy() for n, a in question.feed.items()}))
             except Exception as error:  # noqa: BLE001  (whatever an engine raises is its answer)
@@ -911,6 +943,7 @@ def answers(run: Callable[..., Any], first: int) -> None:
                     if len(got) == len(question.answer) and all(map(same, got, question.answer))
                     else "wrong"
                 )
+            signal.alarm(0)
         print(f"ANSWER\t{number}\t{right}\t{text}", flush=True)
 
 
