@@ -46,7 +46,8 @@ class Backend:
             fits = [(inputs[name], *_FITS[kind]) for name, kind in given.items()]
             feeds = [expr.const(np.array(a, d), list(a.shape), expr.NCHW, t) for a, d, t in fits]
             dtypes = map(onnx.helper.tensor_dtype_to_np_dtype, wanted.values())
-            results = zip(module.forward(feeds), dtypes, strict=False)
-            return [np.array(expr.convert(r, expr.NCHW).read()).astype(d) for r, d in results]
+            # What `read` gives lies in the variable, which must live until it is copied.
+            results = zip([expr.convert(r, expr.NCHW) for r in module.forward(feeds)], dtypes, strict=False)
+            return [result.read().astype(dtype, copy=True) for result, dtype in results]
 
         return run
