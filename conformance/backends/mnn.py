@@ -48,6 +48,6 @@ class Backend:
             dtypes = map(onnx.helper.tensor_dtype_to_np_dtype, wanted.values())
             # What `read` gives lies in the variable, which must live until it is copied.
             results = zip([expr.convert(r, expr.NCHW) for r in module.forward(feeds)], dtypes, strict=False)
-            return [result.read().astype(dtype, copy=True) for result, dtype in results]
+            return [result.read().astype(dtype) for result, dtype in results]
 
         return run
