@@ -368,10 +368,11 @@ def stability(
     """Run the cases whose results may be off with other seeds, list those whose verdict changes, and estimate how many a
     fresh seed would fail. Exit status 1 where a verdict changes.
 
-    Models run only where --model names them. Takes torch, and for all operators an hour or more.
+    Models run only where --model names them. Takes torch, and for all operators half an hour of two cores.
     """
     from .backends import resolve
     from .display import print_stability
+    from .environments import place_of
     from .files import write_whole
     from .plan import Selection
     from .pool import Launch
@@ -383,8 +384,9 @@ def stability(
         raise UsageError("the inputs of ONNX's vectors are published: no seed changes them")
     if wanted.further:
         raise UsageError("--models-from takes no other seeds: leave it out")
+    python, variables = place_of(backend, None)
     found = measure(
-        Launch(resolve(backend), options=pairs(options)),
+        Launch(resolve(backend), options=pairs(options), python=python, env=variables),
         wanted,
         range(wanted.seed + 1, wanted.seed + 1 + seeds),
         sample,
