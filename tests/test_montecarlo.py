@@ -27,7 +27,9 @@ def numbers(*shape: int, seed: int = 0, dtype: str = "float32") -> T:
     return torch.from_numpy(array.astype(lookup(dtype).numpy).astype(np.float64))
 
 
-def sigma(run: Callable[[], T], dtype: str = "float32", samples: int = OPERATOR_SAMPLES, key: str = "key") -> np.ndarray:
+def sigma(
+    run: Callable[[], T], dtype: str = "float32", samples: int = OPERATOR_SAMPLES, key: str = "key"
+) -> np.ndarray:
     return spread(lambda: [run()], dtype, samples, key)[0]
 
 
