@@ -901,7 +901,7 @@ ENGINES = {
 # ---------------------------------------------------------------------------------------------------- asking
 
 
-# After which an engine has no answer.
+# An engine that takes longer has no answer.
 SECONDS = 30
 
 
@@ -916,16 +916,13 @@ def same(actual: Any, expected: np.ndarray) -> bool:
 
 def show(values: list[Any]) -> str:
     """Outputs in one line."""
-    return (
-        "nothing"
-        if not values
-        else "; ".join(
-            f"{v.dtype}{list(v.shape)} {np.array2string(v.reshape(-1), precision=6, max_line_width=1000)}"
-            if isinstance(v, np.ndarray)
-            else str(v)
-            for v in values
-        )
+    texts = (
+        f"{v.dtype}{list(v.shape)} {np.array2string(v.reshape(-1), precision=6, max_line_width=1000)}"
+        if isinstance(v, np.ndarray)
+        else str(v)
+        for v in values
     )
+    return "; ".join(texts) or "nothing"
 
 
 def answers(run: Callable[..., Any], first: int) -> None:
